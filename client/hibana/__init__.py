@@ -1,0 +1,167 @@
+"""Client of Hibana, a service that stores WebAssembly modules and runs their functions.
+
+import hibana
+
+async with hibana.Client() as client:
+    await client.upload("add.wasm", name="add", version="1.0.0")
+    print((await client.run("user/add", "add", 2, 3)).value)
+
+Names are loaded when first used, so that `import hibana` alone, which every import of the
+generated code in `hibana.v1` causes, loads nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hibana.client import Client
+    from hibana.errors import (
+        AlreadyExists,
+        Cancelled,
+        ConfigError,
+        Conflict,
+        DataLoss,
+        DeadlineExceeded,
+        FailedPrecondition,
+        GuestFailed,
+        HibanaError,
+        InternalError,
+        InvalidArgument,
+        NotFound,
+        PermissionDenied,
+        ResourceExhausted,
+        ServiceError,
+        Unauthenticated,
+        Unavailable,
+        Unimplemented,
+        Unreachable,
+        Violation,
+    )
+    from hibana.events import Event, Gap, HostCall, Log, Result, ResultChunk, Started, Stderr, Stdout
+    from hibana.execution_types import (
+        Cache,
+        Execution,
+        ExecutionInput,
+        ExecutionOutput,
+        Failure,
+        Limits,
+        Outcome,
+        RunResult,
+        State,
+        Usage,
+    )
+    from hibana.listing import Listing, Page
+    from hibana.module_types import (
+        Convention,
+        Export,
+        Finding,
+        Import,
+        Module,
+        ModuleLimits,
+        ModuleVersion,
+        Parameter,
+        Severity,
+        Status,
+        Tier,
+        Upload,
+    )
+    from hibana.stream import EventStream
+
+    __version__: str
+
+__all__ = [
+    "AlreadyExists",
+    "Cache",
+    "Cancelled",
+    "Client",
+    "ConfigError",
+    "Conflict",
+    "Convention",
+    "DataLoss",
+    "DeadlineExceeded",
+    "Event",
+    "EventStream",
+    "Execution",
+    "ExecutionInput",
+    "ExecutionOutput",
+    "Export",
+    "FailedPrecondition",
+    "Failure",
+    "Finding",
+    "Gap",
+    "GuestFailed",
+    "HibanaError",
+    "HostCall",
+    "Import",
+    "InternalError",
+    "InvalidArgument",
+    "Limits",
+    "Listing",
+    "Log",
+    "Module",
+    "ModuleLimits",
+    "ModuleVersion",
+    "NotFound",
+    "Outcome",
+    "Page",
+    "Parameter",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "Result",
+    "ResultChunk",
+    "RunResult",
+    "ServiceError",
+    "Severity",
+    "Started",
+    "State",
+    "Status",
+    "Stderr",
+    "Stdout",
+    "Tier",
+    "Unauthenticated",
+    "Unavailable",
+    "Unimplemented",
+    "Unreachable",
+    "Upload",
+    "Usage",
+    "Violation",
+    "__version__",
+]
+
+_HOMES = ("client", "errors", "events", "execution_types", "listing", "module_types", "stream")
+
+
+if not TYPE_CHECKING:  # a type checker that saw it would let any name pass
+
+    def __getattr__(name: str) -> Any:
+        """Load a public name from the module that defines it."""
+        import importlib  # noqa: PLC0415 - see the docstring of the package
+
+        if name == "__version__":
+            value: Any = _version()
+        elif name in __all__:
+            # Light modules first: asking for an error must not load gRPC.
+            for home in sorted(_HOMES, key=("client", "stream").__contains__):
+                value = vars(importlib.import_module(f"hibana.{home}")).get(name)
+                if value is not None:
+                    break
+            else:
+                raise AttributeError(f"module 'hibana' has no attribute {name!r}")
+        else:
+            raise AttributeError(f"module 'hibana' has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def _version() -> str:
+    from importlib import metadata  # noqa: PLC0415 - see the docstring of the package
+
+    try:
+        return metadata.version("hibana")
+    except metadata.PackageNotFoundError:
+        return "0.0.0+source"  # run from a source tree that is not installed

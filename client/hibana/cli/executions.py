@@ -1,0 +1,131 @@
+"""`hibana executions`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+import hibana
+from hibana.cli import options, output, tables
+from hibana.cli.session import Connect, with_client
+from hibana.cli.take import take
+from hibana.cli.text import local_time, seconds, size
+
+executions = typer.Typer(no_args_is_help=True, help="Look at past and running executions.")
+
+
+@executions.command("list", epilog="Example: hibana executions list --module user/add --outcome trap")
+def list_command(  # noqa: PLR0913 - the options of the command
+    *,
+    module: Annotated[str, typer.Option("--module", metavar="REF", help="Only of this module.")] = "",
+    version: Annotated[str, typer.Option("--version", help="Only of this version.")] = "",
+    function: Annotated[str, typer.Option("--function", help="Only of this function.")] = "",
+    caller: Annotated[str, typer.Option("--caller", help="Only of this caller; admins see all.")] = "",
+    state: Annotated[str | None, typer.Option("--state", help="queued, running or done.")] = None,
+    outcome: Annotated[str | None, typer.Option("--outcome", help="ok, trap, exit, timeout, memory ...")] = None,
+    limit: options.Limit = 50,
+    as_json: options.AsJson = False,
+    address: options.Address = None,
+    token: options.Token = None,
+    profile: options.Profile = None,
+    insecure: options.Insecure = False,
+) -> None:
+    """List executions, newest first."""
+
+    async def work(client: hibana.Client) -> None:
+        listing = client.executions(
+            module=module, version=version, function=function, caller=caller, state=state, outcome=outcome
+        )
+        items, total = await take(listing, limit)
+        if as_json:
+            output.print_json({"items": items, "total_size": total})
+        else:
+            tables.print_executions(items, total)
+
+    raise typer.Exit(with_client(Connect(address, token, profile, insecure, as_json), work))
+
+
+@executions.command("show", epilog="Example: hibana executions show executions/0190f5fe-7c00-7a00-8abc-012345678901")
+def show_command(
+    name: options.ExecutionName,
+    *,
+    as_json: options.AsJson = False,
+    address: options.Address = None,
+    token: options.Token = None,
+    profile: options.Profile = None,
+    insecure: options.Insecure = False,
+) -> None:
+    """Show the record of an execution with its input and output."""
+
+    async def work(client: hibana.Client) -> None:
+        _tell(await client.execution(_full_name(name)), as_json=as_json)
+
+    raise typer.Exit(with_client(Connect(address, token, profile, insecure, as_json), work))
+
+
+@executions.command("cancel")
+def cancel_command(
+    name: options.ExecutionName,
+    *,
+    as_json: options.AsJson = False,
+    address: options.Address = None,
+    token: options.Token = None,
+    profile: options.Profile = None,
+    insecure: options.Insecure = False,
+) -> None:
+    """Stop a running execution and show its final record."""
+
+    async def work(client: hibana.Client) -> None:
+        _tell(await client.cancel(_full_name(name)), as_json=as_json)
+
+    raise typer.Exit(with_client(Connect(address, token, profile, insecure, as_json), work))
+
+
+def _full_name(name: str) -> str:
+    return name if "/" in name else f"executions/{name}"
+
+
+def _tell(execution: hibana.Execution, *, as_json: bool) -> None:
+    if as_json:
+        output.print_json(execution)
+        return
+    failure, given, made = execution.failure, execution.input, execution.output
+    output.print_fields(
+        [
+            ("execution", execution.name),
+            ("module", execution.module),
+            ("version", execution.version),
+            ("function", execution.function),
+            ("caller", execution.caller),
+            ("state", execution.state.value),
+            ("outcome", execution.outcome.value if execution.outcome else ""),
+            ("failure", f"{failure.code} {failure.message}".strip() if failure else ""),
+            ("exit code", str(failure.exit_code) if failure and failure.exit_code else ""),
+            *(("at", frame) for frame in (failure.backtrace if failure else ())),
+            ("arguments", json.dumps(given.arguments) if given and given.arguments else ""),
+            ("argv", json.dumps(given.argv) if given and given.argv else ""),
+            ("env", json.dumps(dict(given.env)) if given and given.env else ""),
+            ("stdin", size(given.stdin_bytes) if given and given.stdin_bytes else ""),
+            ("results", json.dumps(made.results) if made and made.results else ""),
+            ("stdout", _head(made.stdout, made.stdout_bytes) if made else ""),
+            ("stderr", _head(made.stderr, made.stderr_bytes) if made else ""),
+            ("time", f"{seconds(execution.usage.execution_time)}, cpu {seconds(execution.usage.cpu_time)}"),
+            ("memory", size(execution.usage.memory_used_bytes)),
+            ("cache", execution.cache.value if execution.cache else ""),
+            ("limits", f"{size(execution.limits.memory_bytes)}, {seconds(execution.limits.timeout)}"),
+            ("request id", execution.request_id),
+            ("accepted", local_time(execution.create_time)),
+            ("started", local_time(execution.start_time)),
+            ("ended", local_time(execution.end_time)),
+        ]
+    )
+
+
+def _head(data: bytes, total: int) -> str:
+    """Tell how much there was, and how it starts if it is text."""
+    if not total:
+        return ""
+    start = data[:400].decode("utf-8", "ignore")
+    return size(total) + (f": {start!r}" if start.isprintable() or "\n" in start else "")

@@ -1,0 +1,125 @@
+"""Modules, versions and executions as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import hibana
+from hibana.cli.output import print_fields, print_table
+from hibana.cli.text import local_time, seconds, size
+
+PAGE = 64 * 1024
+
+
+def print_modules(modules: Sequence[hibana.Module], total: int) -> None:
+    """Print a list of modules."""
+    rows = [
+        (m.reference, m.live_version or "-", m.status.value, _who_may_run(m), local_time(m.update_time), m.description)
+        for m in modules
+    ]
+    columns = ("module", "live", "status", "runs for", "updated", "description")
+    print_table(f"{len(rows)} of {total} modules", columns, rows)
+
+
+def _who_may_run(module: hibana.Module) -> str:
+    if module.tier is hibana.Tier.SYSTEM or module.is_public:
+        return "everyone"
+    if module.tier is hibana.Tier.ADMIN:
+        return "admins"
+    return f"owner + {len(module.allowed_users)}" if module.allowed_users else "owner"
+
+
+def print_module(module: hibana.Module) -> None:
+    """Print everything about one module."""
+    limits = module.limits
+    print_fields(
+        [
+            ("module", module.reference),
+            ("name", module.name),
+            ("tier", module.tier.value),
+            ("owner", module.owner),
+            ("status", module.status.value),
+            ("live version", module.live_version or "none"),
+            ("runs for", _who_may_run(module)),
+            ("allowed users", ", ".join(module.allowed_users)),
+            ("memory limit", "" if limits.memory_bytes is None else size(limits.memory_bytes)),
+            ("time limit", "" if limits.timeout is None else seconds(limits.timeout)),
+            ("labels", ", ".join(f"{key}={value}" for key, value in sorted(module.labels.items()))),
+            ("description", module.description),
+            ("created", local_time(module.create_time)),
+            ("updated", local_time(module.update_time)),
+            ("deleted", local_time(module.delete_time)),
+            ("etag", module.etag),
+        ]
+    )
+
+
+def print_versions(versions: Sequence[hibana.ModuleVersion], total: int) -> None:
+    """Print a list of versions."""
+    rows = [
+        (
+            v.version,
+            "yes" if v.published else "no",
+            "yes" if v.runnable else "no",
+            size(v.wasm_size_bytes),
+            v.convention.value,
+            v.sha256[:12],
+            v.creator,
+            local_time(v.create_time),
+        )
+        for v in versions
+    ]
+    columns = ("version", "published", "runnable", "size", "convention", "sha256", "creator", "created")
+    print_table(f"{len(rows)} of {total} versions", columns, rows)
+
+
+def print_version(version: hibana.ModuleVersion) -> None:
+    """Print everything about one version: facts, exports, imports, findings."""
+    most = "no maximum" if version.max_memory_pages is None else f"at most {size(version.max_memory_pages * PAGE)}"
+    stored = version.create_time is not None
+    print_fields(
+        [
+            ("version", version.version if stored else ""),
+            ("sha256", version.sha256),
+            ("size", size(version.wasm_size_bytes)),
+            ("convention", version.convention.value),
+            ("memory", f"{size(version.memory_pages * PAGE)}, {most}"),
+            ("runnable", "yes" if version.runnable else "no"),
+            ("published", ("yes" if version.published else "no") if stored else ""),
+            ("creator", version.creator if stored else ""),
+            ("created", local_time(version.create_time)),
+        ]
+    )
+    if version.exports:
+        rows = [(e.name, e.signature, "" if e.callable else "not callable") for e in version.exports]
+        print_table("exports", ("function", "signature", ""), rows)
+    if version.imports:
+        imports = [(f"{i.module}.{i.name}", i.kind, i.type, "yes" if i.granted else "no") for i in version.imports]
+        print_table("imports", ("import", "kind", "type", "granted"), imports)
+    print_findings(version)
+
+
+def print_findings(version: hibana.ModuleVersion) -> None:
+    """Print what the inspection found, if anything."""
+    if version.findings:
+        rows = [(f.severity.value, f.code, f.text, f.fix) for f in version.findings]
+        print_table("findings", ("severity", "code", "found", "what to do"), rows)
+
+
+def print_executions(executions: Sequence[hibana.Execution], total: int) -> None:
+    """Print a list of executions."""
+    rows = [
+        (
+            e.name,
+            e.outcome.value if e.outcome else e.state.value,
+            e.function,
+            e.version,
+            e.caller,
+            seconds(e.usage.execution_time),
+            size(e.usage.memory_used_bytes),
+            local_time(e.create_time),
+        )
+        for e in executions
+    ]
+    columns = ("execution", "outcome", "function", "version", "caller", "time", "memory", "accepted")
+    print_table(f"{len(rows)} of {total} executions", columns, rows)

@@ -1,0 +1,121 @@
+"""`hibana upload` and `hibana inspect`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import hibana
+from hibana.cli import options, output
+from hibana.cli.inputs import pairs
+from hibana.cli.progress import upload_progress
+from hibana.cli.session import Connect, with_client
+from hibana.cli.tables import print_findings, print_version
+from hibana.cli.text import seconds, size
+
+UPLOAD_EXAMPLES = """Examples:
+
+hibana upload add.wasm --name add --version 1.0.0
+
+hibana upload tool.wasm --name tool --version 2 --allow bob --no-publish
+"""
+
+File = Annotated[str, typer.Argument(metavar="FILE", help="A WebAssembly module.")]
+
+
+def upload_command(  # noqa: PLR0913 - the options of the command
+    file: File,
+    *,
+    name: Annotated[str, typer.Option("--name", help="Name of the module: a-z, 0-9 and -.")],
+    version: Annotated[str, typer.Option("--version", help="Label of this version, e.g. 1.0.0.")],
+    tier: options.TierOption = "user",
+    public: Annotated[bool, typer.Option("--public", help="Let every authenticated caller run it.")] = False,
+    allow: Annotated[
+        list[str] | None, typer.Option("--allow", metavar="USER", help="Let this caller run it. Repeatable.")
+    ] = None,
+    no_publish: Annotated[bool, typer.Option("--no-publish", help="Do not make this the live version.")] = False,
+    description: Annotated[str, typer.Option("--description", help="Text for people.")] = "",
+    label: Annotated[
+        list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="Label of the module. Repeatable.")
+    ] = None,
+    as_json: options.AsJson = False,
+    address: options.Address = None,
+    token: options.Token = None,
+    profile: options.Profile = None,
+    insecure: options.Insecure = False,
+) -> None:
+    """Store a version of a module; returns when it is compiled.
+
+    The module is made when it is new; --public, --allow, --description and
+    --label count then only. The same version with the same bytes may be
+    uploaded again.
+    """
+    labels = pairs(label or (), "a label")
+
+    async def work(client: hibana.Client) -> None:
+        with upload_progress(quiet=as_json) as progress:
+            answer = await client.upload(
+                file,
+                name=name,
+                version=version,
+                tier=tier,
+                public=public,
+                allowed_users=allow or (),
+                labels=labels,
+                description=description,
+                publish=not no_publish,
+                progress=progress,
+            )
+        if as_json:
+            output.print_json(answer)
+            return
+        _tell_upload(answer)
+
+    raise typer.Exit(with_client(Connect(address, token, profile, insecure, as_json), work))
+
+
+def _tell_upload(answer: hibana.Upload) -> None:
+    version = answer.version
+    how = f"compiled in {seconds(answer.compile_time)}" if answer.compile_time else "compiled before"
+    did = "was there already" if answer.existed else "stored"
+    reference = f"{answer.module.reference}@{version.version}"
+    output.print_text(f"{reference} {did}: {size(version.wasm_size_bytes)}, {how}, {version.convention.value}")
+    if answer.module.live_version != version.version:
+        live = answer.module.live_version or "none"
+        output.print_text(f"not the live version (live: {live}); run it as {reference}")
+    print_findings(version)
+    if version.runnable:
+        ref = answer.module.reference if answer.module.live_version == version.version else reference
+        output.print_note(f"next: hibana run {ref}{_example(version)}")
+
+
+def _example(version: hibana.ModuleVersion) -> str:
+    """Spell what to write behind the reference to run a program, or the first function there is."""
+    functions = [e for e in version.exports if e.callable]
+    if not functions or any(e.name == "_start" for e in functions):
+        return ""
+    return " ".join(["", functions[0].name, *(p.name.upper() for p in functions[0].parameters)])
+
+
+def inspect_command(
+    file: File,
+    *,
+    tier: options.TierOption = "user",
+    as_json: options.AsJson = False,
+    address: options.Address = None,
+    token: options.Token = None,
+    profile: options.Profile = None,
+    insecure: options.Insecure = False,
+) -> None:
+    """Tell what an upload of this file would tell, and store nothing."""
+
+    async def work(client: hibana.Client) -> None:
+        with upload_progress(quiet=as_json) as progress:
+            answer = await client.inspect(file, tier=tier, progress=progress)
+        if as_json:
+            output.print_json({"version": answer.version, "compile_time": answer.compile_time})
+            return
+        print_version(answer.version)
+
+    raise typer.Exit(with_client(Connect(address, token, profile, insecure, as_json), work))

@@ -1,0 +1,58 @@
+"""The client: one object for everything the service offers."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from hibana import config
+from hibana.connection import Connection
+from hibana.executions import ExecutionCalls
+from hibana.modules import ModuleCalls
+from hibana.signatures import Signatures
+
+
+class Client(ModuleCalls, ExecutionCalls):
+    """Talk to a Hibana service.
+
+    async with hibana.Client("127.0.0.1:50051", token=token) as client:
+        await client.upload("add.wasm", name="add", version="1.0.0")
+        result = await client.run("user/add", "add", 2, 3)
+
+    What is not given comes from HIBANA_ADDRESS, HIBANA_TOKEN, or a profile (see `hibana.config`).
+    The connection opens at the first call; `close()` or the end of `async with` closes it. One
+    client serves many calls at the same time, within one event loop.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        token: str | None = None,
+        profile: str | None = None,
+        tls: bool | None = None,
+        insecure: bool | None = None,
+        ca_file: str | None = None,
+    ) -> None:
+        """Gather the settings; nothing is sent. Raises ConfigError.
+
+        `address`: `host:port`, `https://host:port` (TLS) or `unix:/path`. `tls`: encrypt whatever
+        the address says. `insecure`: allow a token in clear to another machine. `ca_file`: root
+        certificates in PEM instead of the system's.
+        """
+        self._connection = Connection(
+            config.load(address=address, token=token, profile=profile, tls=tls, insecure=insecure, ca_file=ca_file)
+        )
+        self._signatures = Signatures(self._connection)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; what still runs is cancelled. Safe to call twice."""
+        await self._connection.close()

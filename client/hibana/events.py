@@ -1,0 +1,114 @@
+"""Events of a streamed run, in the order they arrive: Started, then output, then Result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hibana.execution_types import Cache, Failure, Limits, Outcome, Usage, guest_failed, single
+from hibana.values import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The guest starts. Always the first event."""
+
+    sequence: int
+    """Starts at 1 and rises by one with every event; so it does in the other events."""
+    execution: str
+    """Name of the record, `executions/{uid}`."""
+    version: str
+    sha256: str
+    limits: Limits
+    cache: Cache | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stdout:
+    """Bytes written to stdout, not cut at lines or characters."""
+
+    sequence: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stderr:
+    """Bytes written to stderr, not cut at lines or characters."""
+
+    sequence: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A line logged through the host function env.log."""
+
+    sequence: int
+    level: int
+    """0 trace, 1 debug, 2 info, 3 warning, 4 error."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostCall:
+    """A call of a host function that was refused."""
+
+    sequence: int
+    host_function: str
+    """Import the guest called, `module.name`."""
+    grant: str
+    """Grant that would allow it; empty where none does."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultChunk:
+    """Part of a result that is too large for one message; parts come in order before Result."""
+
+    sequence: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The end. Always the last event."""
+
+    sequence: int
+    execution: str
+    outcome: Outcome
+    values: tuple[Any, ...]
+    """What the function returned, as Python values of the types in its signature."""
+    json_values: tuple[Json, ...]
+    """The same in the JSON form of the contract."""
+    failure: Failure | None
+    usage: Usage
+    stdout_bytes: int
+    """Bytes written to stdout in all."""
+    stderr_bytes: int
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether the function returned, or the program exited with 0."""
+        return self.outcome is Outcome.OK
+
+    @property
+    def value(self) -> Any:
+        """Return the only result, None where there is none, all of them as a tuple otherwise."""
+        return single(self.values)
+
+    def raise_for_outcome(self) -> Result:
+        """Return the event itself if the guest ended OK, raise GuestFailed otherwise."""
+        if not self.ok:
+            raise guest_failed(self.outcome, self.failure, self.execution)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A range of events that is no longer kept."""
+
+    sequence: int
+    from_sequence: int
+    to_sequence: int
+
+
+Event = Started | Stdout | Stderr | Log | HostCall | ResultChunk | Result | Gap

@@ -1,0 +1,177 @@
+"""What a client does with running functions and their records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from hibana import convert
+from hibana.connection import Connection, Retry
+from hibana.execution_types import Execution, Outcome, RunResult, State
+from hibana.json_messages import build_list, read_list
+from hibana.listing import Listing, Page
+from hibana.signatures import Signatures
+from hibana.stream import EventStream
+from hibana.v1 import execution_pb2, executor_pb2
+from hibana.values import to_json
+
+START = "_start"
+"""Function of a WASI program."""
+
+RUN_TIMEOUT = 65.0
+"""Seconds a run may take where none is asked: the longest limit of any tier, and some to answer."""
+
+MARGIN = 5.0
+"""Seconds on top of an asked timeout, so that it is the service that ends the guest and tells how."""
+
+
+class ExecutionCalls:
+    """The part of the client that speaks of executions."""
+
+    _connection: Connection
+    _signatures: Signatures
+
+    async def run(
+        self,
+        ref: str,
+        function: str = START,
+        *args: Any,
+        argv: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        timeout: float | None = None,
+        memory: int | None = None,
+        request_id: str = "",
+    ) -> RunResult:
+        """Run a function and return how it ended, with its output.
+
+        `args` are the function's arguments: None, bool, int, float, str, bytes, list, dict. `argv`
+        (without the program's name), `env` and `stdin` are for WASI programs. `timeout` (seconds)
+        and `memory` (bytes) can only lower what module and tier grant. A guest that fails raises
+        nothing; `result.raise_for_outcome()` does.
+        """
+        request = executor_pb2.InvokeRequest(
+            module=ref,
+            function=function,
+            json_arguments=build_list([to_json(arg) for arg in args]),
+            argv=argv,
+            env=env or {},
+            stdin=stdin,
+            limits=_limits(timeout, memory),
+            request_id=request_id,
+        )
+        connection = self._connection
+        answer: executor_pb2.InvokeResponse = await connection.unary(
+            connection.executor.Invoke, request, timeout=_deadline(timeout), retry=Retry.NOT_RUN
+        )
+        values = read_list(answer.result.json)
+        return RunResult(
+            execution=answer.execution,
+            version=answer.version,
+            outcome=convert.OUTCOMES.get(answer.outcome, Outcome.UNKNOWN),
+            values=await self._signatures.read(answer.version, function or START, values),
+            json_values=values,
+            failure=convert.failure(answer.failure) if answer.HasField("failure") else None,
+            stdout=answer.stdout,
+            stderr=answer.stderr,
+            stdout_truncated=answer.stdout_truncated,
+            stderr_truncated=answer.stderr_truncated,
+            usage=convert.usage(answer.usage),
+            cache=convert.cache(answer.cache),
+        )
+
+    def stream(
+        self,
+        ref: str,
+        function: str = START,
+        *args: Any,
+        argv: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        timeout: float | None = None,
+        memory: int | None = None,
+        request_id: str = "",
+    ) -> EventStream:
+        """Run a function and tell what happens while it does. Parameters as for `run`.
+
+        Must be called in a running event loop. A refused call raises when the events are read.
+        """
+        request = executor_pb2.ExecuteRequest(
+            module=ref,
+            function=function,
+            json_arguments=build_list([to_json(arg) for arg in args]),
+            argv=argv,
+            env=env or {},
+            stdin=stdin,
+            limits=_limits(timeout, memory),
+            request_id=request_id,
+        )
+        connection = self._connection
+        metadata = connection.metadata()
+        call = connection.executor.Execute(request, timeout=_deadline(timeout), metadata=metadata)
+        return EventStream(call, function or START, self._signatures, request_id=metadata[0][1])
+
+    async def execution(self, name: str) -> Execution:
+        """Return the record of an execution, with input and output."""
+        request = executor_pb2.GetExecutionRequest(name=name)
+        connection = self._connection
+        answer = await connection.unary(connection.executor.GetExecution, request, retry=Retry.REPEATABLE)
+        return convert.execution(answer.execution)
+
+    async def cancel(self, name: str) -> Execution:
+        """Stop an execution and return its final record."""
+        request = executor_pb2.CancelExecutionRequest(name=name)
+        connection = self._connection
+        answer = await connection.unary(connection.executor.CancelExecution, request, retry=Retry.REPEATABLE)
+        return convert.execution(answer.execution)
+
+    def executions(
+        self,
+        *,
+        module: str = "",
+        version: str = "",
+        function: str = "",
+        caller: str = "",
+        state: State | str | None = None,
+        outcome: Outcome | str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        page_size: int = 0,
+    ) -> Listing[Execution]:
+        """List records, newest first, without input and output. All filters must match."""
+        state_number: Any = convert.enum_number(execution_pb2.ExecutionState.DESCRIPTOR, "EXECUTION_STATE_", state)
+        outcome_number: Any = convert.enum_number(execution_pb2.Outcome.DESCRIPTOR, "OUTCOME_", outcome)
+        request = executor_pb2.ListExecutionsRequest(
+            module=module,
+            version=version,
+            function=function,
+            caller=caller,
+            state=state_number,
+            outcome=outcome_number,
+            created_after=convert.timestamp(created_after),
+            created_before=convert.timestamp(created_before),
+            page_size=page_size,
+        )
+
+        async def fetch(token: str) -> Page[Execution]:
+            request.page_token = token
+            connection = self._connection
+            answer = await connection.unary(connection.executor.ListExecutions, request, retry=Retry.REPEATABLE)
+            items = tuple(convert.execution(e) for e in answer.executions)
+            return Page(items, answer.next_page_token, answer.total_size)
+
+        return Listing(fetch)
+
+
+def _limits(timeout: float | None, memory: int | None) -> executor_pb2.CallLimits | None:
+    if timeout is None and memory is None:
+        return None
+    limits = executor_pb2.CallLimits(memory_bytes=memory or 0)
+    if timeout is not None:
+        limits.timeout.CopyFrom(convert.duration(timeout))
+    return limits
+
+
+def _deadline(timeout: float | None) -> float:
+    return RUN_TIMEOUT if timeout is None else timeout + MARGIN

@@ -1,0 +1,154 @@
+"""What a client does with modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+from hibana import convert
+from hibana.connection import Connection, Metadata, Retry
+from hibana.listing import Listing, Page
+from hibana.module_types import Module, ModuleLimits, ModuleVersion, Status, Tier, Upload
+from hibana.upload import Progress, Source, announce, send
+from hibana.v1 import module_pb2, module_registry_pb2
+
+UPLOAD_TIMEOUT = 300.0
+"""Seconds an upload may take, compile and retries included."""
+
+
+def _tier(tier: str | None) -> Any:
+    return convert.enum_number(module_pb2.Tier.DESCRIPTOR, "TIER_", tier)
+
+
+class ModuleCalls:
+    """The part of the client that speaks of modules."""
+
+    _connection: Connection
+
+    async def upload(  # noqa: PLR0913 - a keyword for each thing an upload can say
+        self,
+        source: Source,
+        *,
+        name: str,
+        version: str,
+        tier: Tier | str = Tier.USER,
+        public: bool = False,
+        allowed_users: Iterable[str] = (),
+        labels: Mapping[str, str] | None = None,
+        description: str = "",
+        limits: ModuleLimits | None = None,
+        publish: bool = True,
+        request_id: str = "",
+        progress: Progress | None = None,
+        timeout: float = UPLOAD_TIMEOUT,
+    ) -> Upload:
+        """Store a version, and its module when that is new; returns when it is compiled.
+
+        `source` is the bytes or a path. What is said about the module (public, allowed users,
+        labels, description, limits) counts when the module is made; for an existing one leave it
+        out, or say the same. The same version with the same bytes may be uploaded again.
+        """
+        header = module_registry_pb2.UploadHeader(
+            tier=_tier(tier),
+            module_name=name,
+            version=version,
+            publish=publish,
+            request_id=request_id,
+            module=convert.module_spec(
+                description=description, public=public, allowed_users=allowed_users, labels=labels, limits=limits
+            ),
+        )
+        return await self._send(header, source, progress, timeout)
+
+    async def inspect(
+        self,
+        source: Source,
+        *,
+        tier: Tier | str = Tier.USER,
+        progress: Progress | None = None,
+        timeout: float = UPLOAD_TIMEOUT,
+    ) -> Upload:
+        """Tell what an upload of these bytes would tell, and store nothing."""
+        header = module_registry_pb2.UploadHeader(tier=_tier(tier), version="0", validate_only=True)
+        return await self._send(header, source, progress, timeout)
+
+    async def _send(
+        self,
+        header: module_registry_pb2.UploadHeader,
+        source: Source,
+        progress: Progress | None,
+        timeout: float,
+    ) -> Upload:
+        announced = await announce(source)
+        header.sha256 = announced.sha256
+        header.size_bytes = announced.size
+        if header.validate_only:
+            # A name nobody has: a version of that name with other bytes would be in the way.
+            header.module_name = f"inspect-{announced.sha256[:32]}"
+        connection = self._connection
+
+        async def attempt(left: float, metadata: Metadata) -> module_registry_pb2.UploadModuleResponse:
+            method = connection.uploads.UploadModule
+            return await send(
+                lambda messages: method.future(messages, timeout=left, metadata=metadata), header, source, progress
+            )
+
+        return convert.upload(await connection.attempts(attempt, timeout=timeout, retry=Retry.REPEATABLE))
+
+    async def module(self, ref: str) -> Module:
+        """Return a module by any reference: `user/NAME`, `system/NAME`, `modules/{uid}` ..."""
+        request = module_registry_pb2.GetModuleRequest(module=ref)
+        connection = self._connection
+        answer = await connection.unary(connection.registry.GetModule, request, retry=Retry.REPEATABLE)
+        return convert.module(answer.module)
+
+    async def version(self, ref: str) -> ModuleVersion:
+        """Return a version; the live one where the reference names none."""
+        request = module_registry_pb2.GetModuleVersionRequest(version=ref)
+        connection = self._connection
+        answer = await connection.unary(connection.registry.GetModuleVersion, request, retry=Retry.REPEATABLE)
+        return convert.module_version(answer.version)
+
+    def modules(
+        self,
+        *,
+        tier: Tier | str | None = None,
+        owner: str = "",
+        status: Status | str | None = None,
+        name_prefix: str = "",
+        text: str = "",
+        executable_only: bool = False,
+        page_size: int = 0,
+    ) -> Listing[Module]:
+        """List the modules one may see: system, admin, user, each newest first. All filters must match."""
+        request = module_registry_pb2.ListModulesRequest(
+            tier=_tier(tier),
+            owner=owner,
+            status=cast("Any", convert.enum_number(module_pb2.ModuleStatus.DESCRIPTOR, "MODULE_STATUS_", status)),
+            name_prefix=name_prefix,
+            text=text,
+            executable_only=executable_only,
+            page_size=page_size,
+        )
+
+        async def fetch(token: str) -> Page[Module]:
+            request.page_token = token
+            connection = self._connection
+            answer = await connection.unary(connection.registry.ListModules, request, retry=Retry.REPEATABLE)
+            items = tuple(convert.module(m) for m in answer.modules)
+            return Page(items, answer.next_page_token, answer.total_size)
+
+        return Listing(fetch)
+
+    def versions(self, ref: str, *, page_size: int = 0) -> Listing[ModuleVersion]:
+        """List a module's versions, newest first."""
+        request = module_registry_pb2.ListModuleVersionsRequest(module=ref, page_size=page_size)
+
+        async def fetch(token: str) -> Page[ModuleVersion]:
+            request.page_token = token
+            connection = self._connection
+            answer = await connection.unary(connection.registry.ListModuleVersions, request, retry=Retry.REPEATABLE)
+            items = tuple(convert.module_version(v) for v in answer.versions)
+            return Page(items, answer.next_page_token, answer.total_size)
+
+        return Listing(fetch)

@@ -1,0 +1,5 @@
+"""`python -m hibana_server` is `hibana-server`."""
+
+from hibana_server.cli import main
+
+main()

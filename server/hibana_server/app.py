@@ -1,0 +1,229 @@
+"""Builds the service from its settings, starts it and stops it. The only place that knows all rooms.
+
+Start: data directory and its lock, schema, records left open by a crash, sandboxes, then the doors.
+Stop: not serving, no new runs, running ones end, then the doors, the sandboxes, the records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from hibana_server.auth.tokens import TokenVerifier
+from hibana_server.domain.errors import Invalid, Unavailable
+from hibana_server.domain.executions import Execution, Outcome
+from hibana_server.domain.ids import now_us
+from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier
+from hibana_server.gateway.ops import OpsApp, OpsServer
+from hibana_server.rpc import server as rpc_server
+from hibana_server.rpc.server import RpcServer
+from hibana_server.sandbox.artifacts import ArtifactStore
+from hibana_server.sandbox.pool import Pool
+from hibana_server.sandbox.pool_settings import PoolSettings
+from hibana_server.services.catalog import Catalog
+from hibana_server.services.executions import Executions
+from hibana_server.services.registry import Registry
+from hibana_server.services.uploads import Uploads
+from hibana_server.settings.addresses import Address, parse_address
+from hibana_server.settings.model import Settings
+from hibana_server.storage.blobs.local import LocalBlobStore
+from hibana_server.storage.data_dir import load_or_create_key, lock_data_dir, open_data_dir
+from hibana_server.storage.migrate import upgrade
+from hibana_server.storage.sqlite.executions import SqliteExecutionStore
+from hibana_server.storage.sqlite.modules import SqliteModuleStore
+from hibana_server.telemetry import logs
+from hibana_server.telemetry.metrics import Metrics
+
+log = structlog.get_logger("hibana.app")
+
+STOP_GRACE = 2.0
+"""Seconds that answers on their way get after the last run has ended."""
+
+
+@dataclass(slots=True)
+class Service:
+    """A running service."""
+
+    listen: Address
+    """Where gRPC listens, with the port that was taken."""
+    http: Address | None
+    """Where /healthz and /metrics listen; None when switched off."""
+    data_dir: Path
+    executions: Executions
+    rpc: RpcServer
+    serving: bool = False
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT and return the exit code."""
+    logs.configure(settings.log.level, settings.log.format)
+    uvloop.run(_serve_until_signal(settings))
+    return 0
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Service]:
+    """Start the service; leaving the context drains and stops it. Raises Invalid, Unavailable, OSError."""
+    listen, http = _addresses(settings)
+    async with AsyncExitStack() as stack:
+        data_dir = open_data_dir(Path(settings.data_dir))
+        lock = lock_data_dir(data_dir)
+        stack.callback(lock.release)
+        await asyncio.to_thread(upgrade, data_dir)
+        verifier = TokenVerifier(load_or_create_key(data_dir.keys / "token.key"))
+        metrics = Metrics()
+
+        modules = SqliteModuleStore(data_dir.registry_db)
+        stack.push_async_callback(modules.close)
+        records = SqliteExecutionStore(data_dir.executions_db)
+        stack.push_async_callback(records.close)
+        blobs = await asyncio.to_thread(LocalBlobStore, data_dir.blobs)
+        stack.callback(blobs.close)
+        lost = await records.sweep_lost(now_us())
+
+        artifacts = ArtifactStore(
+            data_dir.artifacts,
+            load_or_create_key(data_dir.keys / "artifact.key"),
+            max_bytes=settings.compile.artifact_bytes,
+            concurrency=settings.compile.concurrency,
+            max_queue=settings.compile.max_queue,
+        )
+        await artifacts.start()
+        stack.push_async_callback(artifacts.stop)
+        pool = Pool(_pool_settings(settings))
+        await pool.start()
+        stack.push_async_callback(pool.stop)
+        metrics.gauges("pool", pool.stats)
+        metrics.gauges("artifacts", artifacts.stats)
+
+        def count(record: Execution, tier: Tier) -> None:
+            seconds = record.usage.execution_ns / 1e9
+            metrics.execution(tier, record.outcome or "", record.cache or "", seconds)
+
+        catalog = Catalog(modules)
+        executions = Executions(catalog, artifacts, blobs, pool, records, DEFAULT_POLICIES, count)
+        metrics.gauges("executions", lambda: {"running": executions.running})
+        rpc = rpc_server.build(
+            registry=Registry(modules, catalog),
+            uploads=Uploads(modules, blobs, artifacts, DEFAULT_POLICIES),
+            executions=executions,
+            verifier=verifier,
+            metrics=metrics,
+            access_log=settings.log.access,
+            with_reflection=settings.reflection,
+            upload_stall_seconds=settings.upload_stall_seconds,
+        )
+        port = _listen(rpc, listen)
+        service = Service(Address(listen.host, port), None, data_dir.path, executions, rpc)
+        if http is not None:
+            ops = OpsServer(OpsApp(metrics, lambda: service.serving), http.host, http.port)
+            service.http = Address(http.host, ops.start())
+            stack.push_async_callback(ops.stop)
+        await rpc.server.start()
+        stack.push_async_callback(_drain, service, settings.drain_seconds)
+        await rpc.set_serving(serving=True)
+        service.serving = True
+        log.info("ready", grpc=str(service.listen), http=str(service.http or "off"), pid=os.getpid(), lost_records=lost)
+        yield service
+
+
+async def _drain(service: Service, seconds: float) -> None:
+    """Let running calls end, cancel those that do not, then close the doors."""
+    service.serving = False
+    await service.rpc.set_serving(serving=False)
+    service.executions.stop_admitting()
+    log.info("draining", running=service.executions.running, seconds=seconds)
+    if not await _idle(service.executions, seconds):
+        log.warning("cancelling", running=service.executions.running)
+        service.executions.cancel_all(Outcome.CANCELLED)
+        await _idle(service.executions, STOP_GRACE)
+    await service.rpc.server.stop(STOP_GRACE)
+    log.info("stopped")
+
+
+async def _idle(executions: Executions, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while executions.running and time.monotonic() < end:
+        await executions.wait_for_one(end - time.monotonic())
+    return not executions.running
+
+
+async def _serve_until_signal(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with serving(settings) as service:
+        _greet(service)
+        await stop.wait()
+
+
+def _addresses(settings: Settings) -> tuple[Address, Address | None]:
+    try:
+        listen = parse_address(settings.listen)
+        http = None if settings.http == "off" else parse_address(settings.http)
+    except ValueError as error:
+        raise Invalid(str(error)) from None
+    for address in (listen, http):
+        if address is not None and not address.is_loopback and not settings.allow_plaintext:
+            raise Invalid(
+                f"{address} can be reached from other machines, and tokens would travel there in clear text; "
+                "listen on a loopback address, or set allow_plaintext behind a proxy that adds TLS"
+            )
+    return listen, http
+
+
+def _listen(rpc: RpcServer, listen: Address) -> int:
+    try:
+        return rpc.server.add_insecure_port(str(listen))
+    except RuntimeError:
+        raise Unavailable(f"cannot listen on {listen}: it is taken or not an address of this machine") from None
+
+
+def _pool_settings(settings: Settings) -> PoolSettings:
+    cpus = os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return PoolSettings(
+        max_sandboxes=settings.pool.max_sandboxes or max(4, 4 * cpus),
+        memory_budget=settings.pool.memory_budget or memory // 2,
+        max_queue=settings.pool.max_queue,
+        idle_seconds=settings.pool.idle_seconds,
+        module_cache_bytes=settings.pool.module_cache_bytes,
+    )
+
+
+def _greet(service: Service) -> None:
+    """Tell a person how to call the service; programs read the `ready` line of the log."""
+    bin_dir = Path(sys.executable).parent
+    # As typed here: plain where the commands are on PATH, otherwise with the directory they are in.
+    prefix = "" if shutil.which("hibana-server") == str(bin_dir / "hibana-server") else f"{_short(bin_dir)}/"
+    ops = f"; http://{service.http}/healthz and /metrics" if service.http else ""
+    text = f"""\
+Hibana serves gRPC on {service.listen}{ops}
+
+  export HIBANA_ADDRESS={service.listen}
+  export HIBANA_TOKEN=$({prefix}hibana-server token --subject you --data-dir {_short(service.data_dir)})
+  {prefix}hibana modules list
+  grpcurl -plaintext -H "authorization: Bearer $HIBANA_TOKEN" {service.listen} list
+
+Ctrl-C stops it; running calls end first.
+"""
+    with contextlib.suppress(OSError):
+        print(text, flush=True)  # noqa: T201 - this is what the person at the terminal waits for
+
+
+def _short(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

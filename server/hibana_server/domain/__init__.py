@@ -1,0 +1,1 @@
+"""Pure values, rules, errors and ports. Imports the standard library only."""

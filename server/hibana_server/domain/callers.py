@@ -1,0 +1,27 @@
+"""Who calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """Tier of a caller. Comes from verified credentials only, never from a request."""
+
+    USER = "user"
+    ADMIN = "admin"
+    SERVICE = "service"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated caller. A `service` caller has a user's rights under its own subject."""
+
+    subject: str
+    role: Role
+
+    @property
+    def is_admin(self) -> bool:
+        """Tell whether the caller's credentials carry the admin role."""
+        return self.role is Role.ADMIN

@@ -1,0 +1,155 @@
+"""Executions: what a call may use, what it produced, how it ended, and the record kept of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Life of an execution."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+
+
+class Outcome(StrEnum):
+    """How a guest ended. A guest's failure is a result, not an error of the service."""
+
+    OK = "ok"
+    TRAP = "trap"
+    EXIT = "exit"
+    TIMEOUT = "timeout"
+    MEMORY = "memory"
+    OUTPUT_LIMIT = "output_limit"
+    STACK = "stack"
+    DENIED = "denied"
+    BAD_OUTPUT = "bad_output"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+class Cache(StrEnum):
+    """Where the compiled module came from."""
+
+    MEMORY = "memory"
+    DISK = "disk"
+    COMPILED = "compiled"
+
+
+class Stream(StrEnum):
+    """Where a piece of output came out."""
+
+    STDOUT = "stdout"
+    STDERR = "stderr"
+    LOG = "log"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Effective limits of one call."""
+
+    memory_bytes: int
+    timeout: float
+    """Wall time, seconds, at least 0.001."""
+    output_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an execution did not end OK."""
+
+    code: str = ""
+    """Trap code in upper case (UNREACHABLE, INTEGER_DIVISION_BY_ZERO ...); empty where there is none."""
+    message: str = ""
+    """Cleaned text, at most 1 KB, with what to do next."""
+    exit_code: int = 0
+    """Exit code of a WASI program (outcome EXIT)."""
+    backtrace: tuple[str, ...] = ()
+    """Guest frames, innermost first, cleaned and cut; at most 16."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a call used."""
+
+    execution_ns: int = 0
+    """Wall time of the guest, nanoseconds."""
+    cpu_ns: int = 0
+    """CPU time of the guest, nanoseconds."""
+    memory_bytes: int = 0
+    """Peak size of the guest's linear memory, bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """The end of a run as the sandbox tells it."""
+
+    outcome: Outcome
+    results: tuple[int | float, ...] = ()
+    """Core values in declaration order; integers signed, f32 already rounded to single precision."""
+    failure: Failure | None = None
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Bytes a guest wrote while it ran. For LOG: one UTF-8 line and its level."""
+
+    stream: Stream
+    data: bytes
+    level: int = 0
+    """Log level 0 (trace) to 4 (error); meaningful for LOG only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What an execution was asked to do, as it is recorded."""
+
+    arguments_json: str = "[]"
+    """Arguments in JSON form (64-bit integers as decimal strings)."""
+    argv: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+    stdin: bytes = b""
+    """First bytes of stdin, bounded; the digest covers all of it."""
+    stdin_size: int = 0
+    stdin_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedOutput:
+    """What an execution produced, as it is recorded: bounded heads, true sizes."""
+
+    results_json: str = "[]"
+    stdout: bytes = b""
+    stdout_size: int = 0
+    stdout_sha256: str = ""
+    stderr: bytes = b""
+    stderr_size: int = 0
+    stderr_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """The record of one execution."""
+
+    uid: str
+    module_uid: str
+    version: str
+    sha256: str
+    caller: str
+    function: str
+    state: State
+    input: Input
+    limits: Limits
+    create_time: int
+    """Microseconds since 1970, UTC; so are the others."""
+    request_id: str = ""
+    cache: Cache | None = None
+    outcome: Outcome | None = None
+    failure: Failure | None = None
+    output: CapturedOutput = CapturedOutput()
+    usage: Usage = Usage()
+    start_time: int | None = None
+    end_time: int | None = None

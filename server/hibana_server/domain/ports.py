@@ -1,0 +1,304 @@
+"""What the services need from the rooms around them.
+
+The implementations live in `storage` and `sandbox`; `app` plugs them in. Each method tells when
+it may be called, what it leaves behind and which errors it raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from hibana_server.domain.executions import (
+    Cache,
+    Execution,
+    Limits,
+    Outcome,
+    Output,
+    RunEnd,
+    State,
+)
+from hibana_server.domain.modules import Module, ModuleFacts, ModuleVersion, Status
+from hibana_server.domain.tiers import Tier, TierPolicy
+
+# ---------------------------------------------------------------- blobs
+
+
+@dataclass(frozen=True, slots=True)
+class BlobInfo:
+    """A complete piece of content."""
+
+    sha256: str
+    size: int
+
+
+class StagedBlob(Protocol):
+    """Content on its way in. Nothing is visible under its digest before `commit`."""
+
+    async def write(self, data: bytes) -> None:
+        """Append data (at most 1 MiB a call). Raises Unavailable when the disk is full."""
+
+    async def finish(self) -> BlobInfo:
+        """Flush what was written and return its digest and size. No `write` afterwards."""
+
+    @property
+    def path(self) -> Path:
+        """A local file that holds the staged bytes; valid between `finish` and leaving the context."""
+
+    async def commit(self) -> None:
+        """Make the content durable under its digest; returns after fsync of file and directory.
+
+        Content that is already stored is left alone. Call after `finish`, before the row that names
+        the digest is written.
+        """
+
+
+class BlobStore(Protocol):
+    """Content-addressed bytes. Written once, never changed."""
+
+    def stage(self) -> AbstractAsyncContextManager[StagedBlob]:
+        """Open a staged blob; leaving the context without `commit` leaves nothing behind."""
+
+    async def local_path(self, sha256: str) -> Path:
+        """Return a local file with these bytes, verified against the digest.
+
+        Raises Unavailable when the store is out of reach, DataLoss when the bytes are gone or differ.
+        """
+
+    def read(self, sha256: str, chunk_bytes: int = 1 << 20) -> AsyncIterator[bytes]:
+        """Yield the content in chunks, verifying while reading; raises DataLoss at the latest at the end."""
+
+    async def exists(self, sha256: str) -> bool:
+        """Tell whether content with this digest was committed."""
+
+
+# ---------------------------------------------------------------- modules
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleFilter:
+    """Which modules to list. `viewer` and `viewer_is_admin` bound what can be seen at all."""
+
+    viewer: str
+    viewer_is_admin: bool
+    tier: Tier | None = None
+    owner: str = ""
+    status: Status | None = Status.ACTIVE
+    name_prefix: str = ""
+    text: str = ""
+    """Case-insensitive; found in name, description, label keys or values."""
+    executable_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModulePage:
+    """One page of modules, in the order tier (system, admin, user), newest first."""
+
+    modules: tuple[Module, ...]
+    next_cursor: str
+    """Empty on the last page; opaque to everyone but the store."""
+    total_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPage:
+    """One page of versions, newest first."""
+
+    versions: tuple[ModuleVersion, ...]
+    next_cursor: str
+    total_size: int
+
+
+class ModuleStore(Protocol):
+    """Modules and their versions. Every method may raise Unavailable."""
+
+    async def add_version(
+        self, module: Module, version: ModuleVersion, *, publish: bool
+    ) -> tuple[Module, ModuleVersion]:
+        """Store a version, and its module when that is new, in one transaction.
+
+        The blob must be committed before. `module` counts only when no module of that tier, owner
+        and name exists. A version with the same digest answers the stored rows unchanged (publishing
+        is not repeated); another digest raises AlreadyExists(VERSION_TAKEN); a deleted module's name
+        raises AlreadyExists(NAME_TAKEN). Durable (survives power loss) when it returns.
+        """
+
+    async def find(self, tier: Tier, namespace: str, name: str) -> Module | None:
+        """Return the module of this tier and name; namespace is the owner for USER, empty otherwise."""
+
+    async def get(self, uid: str) -> Module | None:
+        """Return the module with this uid."""
+
+    async def get_version(self, module_uid: str, version: str) -> ModuleVersion | None:
+        """Return one version of a module."""
+
+    async def list_modules(self, where: ModuleFilter, *, limit: int, cursor: str = "") -> ModulePage:
+        """Return a page. Raises Invalid(PAGE_TOKEN_INVALID) for a cursor that is not one of its own."""
+
+    async def list_versions(
+        self, module_uid: str, *, published_only: bool, limit: int, cursor: str = ""
+    ) -> VersionPage:
+        """Return a page of a module's versions."""
+
+    def generation(self) -> int:
+        """Return a number that changes whenever any process committed a change; cheap (microseconds).
+
+        Cached rows are true while it stays the same.
+        """
+
+
+# ---------------------------------------------------------------- executions
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionFilter:
+    """Which executions to list; empty fields do not filter."""
+
+    caller: str = ""
+    module_uid: str = ""
+    version: str = ""
+    function: str = ""
+    state: State | None = None
+    outcome: Outcome | None = None
+    created_after: int | None = None
+    """Microseconds, inclusive."""
+    created_before: int | None = None
+    """Microseconds, exclusive."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionPage:
+    """One page of executions, newest first; their input and output are empty."""
+
+    executions: tuple[Execution, ...]
+    next_cursor: str
+    total_size: int
+
+
+class ExecutionStore(Protocol):
+    """Records of executions.
+
+    Writes are queued and committed in groups, off the event loop; the returned future resolves when
+    the write would survive `kill -9`, and fails with Unavailable when it cannot be made.
+    """
+
+    def begin(self, execution: Execution) -> asyncio.Future[None]:
+        """Queue the row of an accepted execution (state QUEUED or RUNNING)."""
+
+    def finish(self, execution: Execution) -> asyncio.Future[None]:
+        """Queue the final row (state DONE). Inserts it where `begin` was not called; a row already DONE stays."""
+
+    async def get(self, uid: str) -> Execution | None:
+        """Return one record, whole."""
+
+    async def list_executions(self, where: ExecutionFilter, *, limit: int, cursor: str = "") -> ExecutionPage:
+        """Return a page. Raises Invalid(PAGE_TOKEN_INVALID) for a cursor that is not one of its own."""
+
+    async def sweep_lost(self, now: int) -> int:
+        """Turn every record that is not DONE into DONE/LOST; for use at start, before any call is admitted."""
+
+
+# ---------------------------------------------------------------- sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A compiled module: what is known about it, and where its artifact came from."""
+
+    facts: ModuleFacts
+    cache: Cache
+    seconds: float
+    """Wall time the compile took; 0.0 when an artifact was already there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A verified compiled module on local disk, ready to be named to a worker."""
+
+    key: str
+    path: Path
+    size: int
+    cache: Cache
+    """DISK, or COMPILED when asking for it made it."""
+
+
+class Artifacts(Protocol):
+    """Compiled modules, kept on disk across restarts and shared by all workers."""
+
+    async def compile(self, wasm: Path, sha256: str, policy: TierPolicy, tier: Tier) -> Compiled:
+        """Inspect and compile an uploaded module and keep the artifact.
+
+        The file is hostile; it is opened in a process of its own. Raises Invalid with findings for
+        bytes that are no valid module (MODULE_MALFORMED), use a disabled feature (FEATURE_DISABLED)
+        or pass a limit (MODULE_LIMIT, COMPILE_BUDGET); Exhausted when too many compiles wait.
+        """
+
+    async def ensure(self, sha256: str, tier: Tier, policy: TierPolicy, fetch: BlobStore) -> Artifact:
+        """Return the artifact, compiling it again when it is missing or does not verify (once, whoever asks)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One call of one function."""
+
+    artifact: Artifact
+    wasi: bool
+    """Whether the module imports wasi_snapshot_preview1."""
+    function: str
+    arguments: tuple[int | float, ...]
+    """Core values matching the export's parameters; integers signed."""
+    result_types: tuple[str, ...]
+    limits: Limits
+    host_functions: frozenset[str]
+    program: str = ""
+    """argv[0]."""
+    argv: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    stdin: bytes = b""
+
+
+class RunSink(Protocol):
+    """Who listens to a run. Called on the event loop's thread, never after `ended`."""
+
+    def output(self, pieces: Sequence[Output]) -> None:
+        """Take output in order, as it arrives."""
+
+    def ended(self, end: RunEnd) -> None:
+        """Take the end; called exactly once for every started job, whatever happened to the worker."""
+
+
+class Sandbox(Protocol):
+    """A reserved worker process: idle, for one job."""
+
+    @property
+    def warm(self) -> bool:
+        """Tell whether the worker holds the module asked for in memory."""
+
+    def start(self, job: Job, sink: RunSink) -> None:
+        """Run the job. The sandbox returns to the pool by itself when the job has ended."""
+
+    def kill(self, outcome: Outcome) -> None:
+        """End the guest now (SIGKILL); `ended` follows with this outcome. Harmless once it has ended."""
+
+    def release(self) -> None:
+        """Give the sandbox back without having started a job."""
+
+
+class SandboxPool(Protocol):
+    """Worker processes, kept warm."""
+
+    def try_acquire(self, tier: Tier, caller: str, key: str, memory_bytes: int) -> Sandbox | None:
+        """Return an idle sandbox at once, or None when the call would have to wait or a worker must be made.
+
+        `key` is the artifact's: a worker that holds it already is preferred.
+        """
+
+    async def acquire(self, tier: Tier, caller: str, key: str, memory_bytes: int) -> Sandbox:
+        """Wait for a sandbox.
+
+        Raises Exhausted(QUEUE_FULL) at once when the queue is full, Unavailable while the pool is stopping.
+        """

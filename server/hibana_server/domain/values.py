@@ -1,0 +1,164 @@
+"""Arguments and results of core functions: coercion by the export's signature, range checks, JSON form.
+
+Core integers have no sign: both ranges are accepted, the signed value is what travels on.
+In JSON, 64-bit integers are decimal strings both ways (numbers are accepted below 2^53), and NaN
+and the infinities are strings.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hibana_server.domain.errors import Invalid
+from hibana_server.domain.modules import Export, Parameter
+from hibana_server.domain.text import cut_utf8
+
+CORE_TYPES = ("s32", "s64", "f32", "f64")
+SAFE_INTEGER = 2**53 - 1
+"""The largest integer that a JSON number tells from its neighbours: 2^53 may have been 2^53 + 1."""
+_BITS = {"s32": 32, "s64": 64}
+_DECIMAL = re.compile(r"-?[0-9]{1,20}\Z", re.ASCII)
+_SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_ACCEPTED_KINDS = {"s32": ("s32", "u32"), "s64": ("s64", "u64"), "f32": ("f32",), "f64": ("f64",)}
+
+Core = int | float
+Json = None | bool | float | int | str | list["Json"] | dict[str, "Json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A typed argument: the kind as it came (`s32`, `string` ...) and its value."""
+
+    kind: str
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class TypedArguments:
+    """Arguments in typed form."""
+
+    values: tuple[Typed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JsonArguments:
+    """Arguments in JSON form."""
+
+    values: tuple[Json, ...] = ()
+
+
+Arguments = TypedArguments | JsonArguments
+
+
+def coerce(arguments: Arguments, export: Export) -> tuple[Core, ...]:
+    """Turn arguments into core values that fit. Raises Invalid(ARGUMENTS_INVALID) naming the index."""
+    given, wanted = len(arguments.values), len(export.parameters)
+    if given != wanted:
+        raise _invalid("arguments", f"{cut_utf8(signature(export), 300)} takes {wanted}, got {given}")
+    if isinstance(arguments, TypedArguments):
+        return tuple(
+            _from_typed(i, v, p) for i, (v, p) in enumerate(zip(arguments.values, export.parameters, strict=True))
+        )
+    return tuple(_from_json(i, v, p) for i, (v, p) in enumerate(zip(arguments.values, export.parameters, strict=True)))
+
+
+def signature(export: Export) -> str:
+    """Spell an export for people: `add(p0: s32, p1: s32) -> s32`."""
+    parameters = ", ".join(f"{p.name}: {p.type}" for p in export.parameters)
+    results = f" -> {', '.join(export.results)}" if export.results else ""
+    return f"{export.name}({parameters}){results}"
+
+
+def to_json(values: Sequence[Core], types: Sequence[str]) -> list[Json]:
+    """Spell core values in JSON form."""
+    return [_to_json(v, t) for v, t in zip(values, types, strict=True)]
+
+
+def _to_json(value: Core, type_: str) -> Json:
+    if type_ == "s64":
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    return value
+
+
+def _from_typed(index: int, typed: Typed, parameter: Parameter) -> Core:
+    accepted = _ACCEPTED_KINDS.get(parameter.type, ())
+    value = typed.value
+    if typed.kind not in accepted or not isinstance(value, (int, float)):
+        wanted = " or ".join(f"{k}_value" for k in accepted) or "a type that cannot be passed"
+        raise _bad(index, parameter, f"wants {wanted}, got {typed.kind}_value")
+    if typed.kind in ("u32", "u64") and isinstance(value, int):
+        return _signed(value, _BITS[parameter.type])
+    return value
+
+
+def _from_json(index: int, value: Json, parameter: Parameter) -> Core:
+    bits = _BITS.get(parameter.type)
+    if bits is not None:
+        return _json_integer(index, value, parameter, bits)
+    if parameter.type in ("f32", "f64"):
+        return _json_float(index, value, parameter)
+    raise _bad(index, parameter, "cannot be passed from outside")
+
+
+def _json_integer(index: int, value: Json, parameter: Parameter, bits: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise _bad(index, parameter, f"wants an integer, got {_kind(value)}")
+    if isinstance(value, str):
+        if not _DECIMAL.match(value):
+            raise _bad(index, parameter, "wants a decimal integer in the string")
+        number = int(value)
+    else:
+        if isinstance(value, float) and not value.is_integer():
+            raise _bad(index, parameter, "wants an integer, got a number that is none")
+        number = int(value)
+        if abs(number) > SAFE_INTEGER:
+            raise _bad(index, parameter, "is beyond 2^53 - 1, where JSON numbers lose digits; use a decimal string")
+    if not -(2 ** (bits - 1)) <= number < 2**bits:
+        raise _bad(index, parameter, f"does not fit into {bits} bits")
+    return _signed(number, bits)
+
+
+def _json_float(index: int, value: Json, parameter: Parameter) -> float:
+    if isinstance(value, str) and value in _SPECIAL:
+        return _SPECIAL[value]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _bad(index, parameter, f'wants a number (or "NaN", "Infinity", "-Infinity"), got {_kind(value)}')
+    try:
+        number = float(value)
+        return float(struct.unpack("<f", struct.pack("<f", number))[0]) if parameter.type == "f32" else number
+    except OverflowError:
+        raise _bad(index, parameter, f"is too large for {parameter.type}") from None
+
+
+def _signed(value: int, bits: int) -> int:
+    return value - 2**bits if value >= 2 ** (bits - 1) else value
+
+
+def _kind(value: Json) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case str():
+            return "a string"
+        case list():
+            return "an array"
+        case dict():
+            return "an object"
+        case _:
+            return "a number"
+
+
+def _bad(index: int, parameter: Parameter, problem: str) -> Invalid:
+    return _invalid(f"arguments[{index}]", f"{parameter.name}: {parameter.type} {problem}")
+
+
+def _invalid(field: str, description: str) -> Invalid:
+    return Invalid.field(field, description, reason="ARGUMENTS_INVALID")

@@ -1,0 +1,1 @@
+"""The gRPC edge: unpack a request, call one service method, pack the answer."""

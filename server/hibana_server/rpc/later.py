@@ -1,0 +1,17 @@
+"""Methods that the contract names and a later release serves."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from hibana_server.domain.errors import Unimplemented
+
+
+def later(method: str) -> Any:
+    """Make a method that answers UNIMPLEMENTED with reason and next step."""
+
+    async def refuse(_self: object, _request: object, _context: object) -> NoReturn:
+        raise Unimplemented(f"{method} is in the contract but not served by this release; update the service")
+
+    refuse.__name__ = method
+    return refuse

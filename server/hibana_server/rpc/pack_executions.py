@@ -1,0 +1,213 @@
+"""Calls, events and records as messages, and back."""
+
+from __future__ import annotations
+
+from hibana.v1 import execution_pb2 as pb
+from hibana.v1 import executor_pb2
+from hibana_server.domain.errors import NotFound
+from hibana_server.domain.executions import (
+    Cache,
+    CapturedOutput,
+    Execution,
+    Failure,
+    Input,
+    Limits,
+    Outcome,
+    Output,
+    State,
+    Stream,
+    Usage,
+)
+from hibana_server.domain.ports import ExecutionFilter
+from hibana_server.rpc.pack_modules import module_name, version_name
+from hibana_server.rpc.pack_values import Request, pack_json_text, pack_result, unpack_arguments
+from hibana_server.rpc.times import pack_nanoseconds, pack_seconds, pack_time, unpack_seconds, unpack_time
+from hibana_server.services.calls import Call
+from hibana_server.services.run import Ended
+
+STATES = {state: pb.ExecutionState.Value(f"EXECUTION_STATE_{state.name}") for state in State}
+STATES_BACK = {number: state for state, number in STATES.items()}
+OUTCOMES = {outcome: pb.Outcome.Value(f"OUTCOME_{outcome.name}") for outcome in Outcome}
+OUTCOMES_BACK = {number: outcome for outcome, number in OUTCOMES.items()}
+CACHES = {cache: pb.CacheSource.Value(f"CACHE_SOURCE_{cache.name}") for cache in Cache}
+
+_PREFIX = "executions/"
+
+
+def execution_name(uid: str) -> str:
+    """Spell an execution's resource name."""
+    return _PREFIX + uid
+
+
+def execution_uid(name: str) -> str:
+    """Return the uid of an execution's name. Raises NotFound for what is no name of an execution."""
+    if not name.startswith(_PREFIX):
+        raise NotFound("no such execution; names look like executions/UID")
+    return name.removeprefix(_PREFIX)
+
+
+def unpack_call(request: Request, deadline: float | None) -> Call:
+    """Unpack a checked call. `deadline` on the clock of `time.monotonic`."""
+    limits = request.limits
+    return Call(
+        reference=request.module,
+        function=request.function,
+        arguments=unpack_arguments(request),
+        argv=tuple(request.argv),
+        env=dict(request.env),
+        stdin=request.stdin,
+        timeout=unpack_seconds(limits.timeout) if limits.HasField("timeout") else None,
+        memory_bytes=limits.memory_bytes or None,
+        deadline=deadline,
+        request_id=request.request_id,
+    )
+
+
+def unpack_filter(request: executor_pb2.ListExecutionsRequest) -> ExecutionFilter:
+    """Unpack the filters of a checked ListExecutions request, but for the module."""
+    return ExecutionFilter(
+        caller=request.caller,
+        version=request.version,
+        function=request.function,
+        state=STATES_BACK.get(request.state),
+        outcome=OUTCOMES_BACK.get(request.outcome),
+        created_after=unpack_time(request.created_after) if request.HasField("created_after") else None,
+        created_before=unpack_time(request.created_before) if request.HasField("created_before") else None,
+    )
+
+
+def started_event(execution: Execution) -> pb.ExecutionEvent:
+    """Make the first event."""
+    return pb.ExecutionEvent(
+        sequence=1,
+        started=pb.Started(
+            execution=execution_name(execution.uid),
+            version=version_name(execution.module_uid, execution.version),
+            sha256=execution.sha256,
+            limits=_pack_limits(execution.limits),
+            cache=CACHES[execution.cache] if execution.cache is not None else pb.CACHE_SOURCE_UNSPECIFIED,
+        ),
+    )
+
+
+def output_event(sequence: int, piece: Output) -> pb.ExecutionEvent:
+    """Make an event of a piece of output."""
+    match piece.stream:
+        case Stream.STDOUT:
+            return pb.ExecutionEvent(sequence=sequence, stdout=piece.data)
+        case Stream.STDERR:
+            return pb.ExecutionEvent(sequence=sequence, stderr=piece.data)
+        case Stream.LOG:
+            line = pb.LogLine(level=piece.level, text=piece.data.decode("utf-8", "replace"))
+            return pb.ExecutionEvent(sequence=sequence, log=line)
+
+
+def result_event(sequence: int, ended: Ended, *, typed: bool) -> pb.ExecutionEvent:
+    """Make the last event."""
+    execution = ended.execution
+    ok = execution.outcome is Outcome.OK
+    return pb.ExecutionEvent(
+        sequence=sequence,
+        result=pb.ExecutionResult(
+            outcome=_outcome(execution),
+            result=pack_result(ended.results, ended.result_types, typed=typed) if ok else None,
+            failure=pack_failure(execution.failure),
+            usage=pack_usage(execution.usage),
+            stdout_bytes=execution.output.stdout_size,
+            stderr_bytes=execution.output.stderr_size,
+        ),
+    )
+
+
+def invoke_response(ended: Ended, stdout: bytes, stderr: bytes, *, typed: bool) -> executor_pb2.InvokeResponse:
+    """Make the answer of Invoke; `stdout` and `stderr` are what fits into it."""
+    execution = ended.execution
+    ok = execution.outcome is Outcome.OK
+    return executor_pb2.InvokeResponse(
+        execution=execution_name(execution.uid),
+        version=version_name(execution.module_uid, execution.version),
+        outcome=_outcome(execution),
+        result=pack_result(ended.results, ended.result_types, typed=typed) if ok else None,
+        failure=pack_failure(execution.failure),
+        stdout=stdout,
+        stderr=stderr,
+        stdout_truncated=len(stdout) < execution.output.stdout_size,
+        stderr_truncated=len(stderr) < execution.output.stderr_size,
+        usage=pack_usage(execution.usage),
+        cache=CACHES[execution.cache] if execution.cache is not None else pb.CACHE_SOURCE_UNSPECIFIED,
+    )
+
+
+def pack_execution(execution: Execution, *, whole: bool = True) -> pb.Execution:
+    """Pack a record; `whole=False` leaves out input and output, as lists do."""
+    return pb.Execution(
+        name=execution_name(execution.uid),
+        module=module_name(execution.module_uid),
+        version=execution.version,
+        sha256=execution.sha256,
+        caller=execution.caller,
+        function=execution.function,
+        state=STATES[execution.state],
+        outcome=_outcome(execution),
+        failure=pack_failure(execution.failure),
+        usage=pack_usage(execution.usage),
+        cache=CACHES[execution.cache] if execution.cache is not None else pb.CACHE_SOURCE_UNSPECIFIED,
+        limits=_pack_limits(execution.limits),
+        input=_pack_input(execution.input) if whole else None,
+        output=_pack_output(execution.output, ok=execution.outcome is Outcome.OK) if whole else None,
+        request_id=execution.request_id,
+        create_time=pack_time(execution.create_time),
+        start_time=pack_time(execution.start_time),
+        end_time=pack_time(execution.end_time),
+    )
+
+
+def pack_failure(failure: Failure | None) -> pb.Failure | None:
+    """Pack a failure."""
+    if failure is None:
+        return None
+    return pb.Failure(
+        code=failure.code, message=failure.message, exit_code=failure.exit_code, backtrace=failure.backtrace
+    )
+
+
+def pack_usage(usage: Usage) -> pb.Usage:
+    """Pack what a call used."""
+    return pb.Usage(
+        execution_time=pack_nanoseconds(usage.execution_ns),
+        cpu_time=pack_nanoseconds(usage.cpu_ns),
+        memory_used_bytes=usage.memory_bytes,
+    )
+
+
+def _outcome(execution: Execution) -> pb.Outcome.ValueType:
+    return OUTCOMES[execution.outcome] if execution.outcome is not None else pb.OUTCOME_UNSPECIFIED
+
+
+def _pack_limits(limits: Limits) -> pb.EffectiveLimits:
+    return pb.EffectiveLimits(
+        memory_bytes=limits.memory_bytes, timeout=pack_seconds(limits.timeout), output_bytes=limits.output_bytes
+    )
+
+
+def _pack_input(given: Input) -> pb.ExecutionInput:
+    return pb.ExecutionInput(
+        json_arguments=pack_json_text(given.arguments_json),
+        argv=given.argv,
+        env=given.env,
+        stdin=given.stdin,
+        stdin_bytes=given.stdin_size,
+        stdin_sha256=given.stdin_sha256,
+    )
+
+
+def _pack_output(output: CapturedOutput, *, ok: bool) -> pb.ExecutionOutput:
+    return pb.ExecutionOutput(
+        json_results=pack_json_text(output.results_json) if ok else None,
+        stdout=output.stdout,
+        stdout_bytes=output.stdout_size,
+        stdout_sha256=output.stdout_sha256,
+        stderr=output.stderr,
+        stderr_bytes=output.stderr_size,
+        stderr_sha256=output.stderr_sha256,
+    )

@@ -1,0 +1,100 @@
+"""Typed values and JSON between messages and the domain."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from google.protobuf import struct_pb2
+
+from hibana.v1 import execution_pb2, executor_pb2, value_pb2
+from hibana_server.domain.errors import Invalid
+from hibana_server.domain.values import Arguments, Core, Json, JsonArguments, Typed, TypedArguments, to_json
+
+Request = executor_pb2.ExecuteRequest | executor_pb2.InvokeRequest
+
+
+def unpack_arguments(request: Request) -> Arguments:
+    """Unpack the arguments of a call; none at all is an empty JSON list."""
+    form = request.WhichOneof("arguments")
+    if form == "typed_arguments":
+        return TypedArguments(tuple(_typed(i, v) for i, v in enumerate(request.typed_arguments.values)))
+    if form == "json_arguments":
+        return JsonArguments(tuple(_json(v) for v in request.json_arguments.values))
+    return JsonArguments()
+
+
+def pack_result(values: Sequence[Core], types: Sequence[str], *, typed: bool) -> execution_pb2.FunctionResult:
+    """Pack what a function returned, in the form of the arguments."""
+    if not typed:
+        return execution_pb2.FunctionResult(json=pack_json_list(to_json(values, types)))
+    packed = value_pb2.ListOfValues(values=[_pack(v, t) for v, t in zip(values, types, strict=True)])
+    return execution_pb2.FunctionResult(typed=packed)
+
+
+def pack_json_list(values: Iterable[Json]) -> struct_pb2.ListValue:
+    """Pack JSON values."""
+    packed = struct_pb2.ListValue()
+    for value in values:
+        _fill(packed.values.add(), value)
+    return packed
+
+
+def pack_json_text(text: str) -> struct_pb2.ListValue:
+    """Pack a JSON array that is kept as text."""
+    return pack_json_list(json.loads(text))
+
+
+def _typed(index: int, value: value_pb2.Value) -> Typed:
+    kind = value.WhichOneof("kind")
+    if kind is None:
+        raise Invalid.field(f"arguments[{index}]", "has no kind set", reason="ARGUMENTS_INVALID")
+    return Typed(kind.removesuffix("_value"), getattr(value, kind))
+
+
+def _json(value: struct_pb2.Value) -> Json:
+    match value.WhichOneof("kind"):
+        case "number_value":
+            return value.number_value
+        case "string_value":
+            return value.string_value
+        case "bool_value":
+            return value.bool_value
+        case "list_value":
+            return [_json(v) for v in value.list_value.values]
+        case "struct_value":
+            return {k: _json(v) for k, v in value.struct_value.fields.items()}
+        case _:
+            return None
+
+
+def _fill(target: struct_pb2.Value, value: Json) -> None:
+    match value:
+        case None:
+            target.null_value = struct_pb2.NULL_VALUE
+        case bool():
+            target.bool_value = value
+        case int() | float():
+            target.number_value = value
+        case str():
+            target.string_value = value
+        case list():
+            target.list_value.SetInParent()
+            for item in value:
+                _fill(target.list_value.values.add(), item)
+        case dict():
+            target.struct_value.SetInParent()
+            for key, item in value.items():
+                _fill(target.struct_value.fields[key], item)
+
+
+def _pack(value: Core, type_: str) -> value_pb2.Value:
+    match type_:
+        case "s32":
+            return value_pb2.Value(s32_value=int(value))
+        case "s64":
+            return value_pb2.Value(s64_value=int(value))
+        case "f32":
+            return value_pb2.Value(f32_value=value)
+        case _:
+            return value_pb2.Value(f64_value=value)

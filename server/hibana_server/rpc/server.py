@@ -1,0 +1,93 @@
+"""Builds the gRPC server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from hibana.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    executor_pb2,
+    executor_pb2_grpc,
+    module_registry_pb2,
+    module_registry_pb2_grpc,
+)
+from hibana_server.auth.tokens import TokenVerifier
+from hibana_server.rpc.admin import AdminServicer
+from hibana_server.rpc.executor import ExecutorServicer
+from hibana_server.rpc.interceptor import Edge
+from hibana_server.rpc.registry import ModuleRegistryServicer
+from hibana_server.services.executions import Executions
+from hibana_server.services.registry import Registry
+from hibana_server.services.uploads import Uploads
+from hibana_server.telemetry.metrics import Metrics
+
+RECEIVE_BYTES = 16 * 1024 * 1024
+SEND_BYTES = 8 * 1024 * 1024
+SERVICES = (
+    module_registry_pb2.DESCRIPTOR.services_by_name["ModuleRegistry"].full_name,
+    executor_pb2.DESCRIPTOR.services_by_name["Executor"].full_name,
+    admin_pb2.DESCRIPTOR.services_by_name["Admin"].full_name,
+)
+
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", RECEIVE_BYTES),
+    ("grpc.max_send_message_length", SEND_BYTES),
+    # The hard limit refuses; the soft one would drop calls at random below it.
+    ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.absolute_max_metadata_size", 16 * 1024),
+    ("grpc.max_concurrent_streams", 100),
+    ("grpc.max_connection_idle_ms", 15 * 60 * 1000),
+    ("grpc.max_connection_age_ms", 60 * 60 * 1000),
+    # A connection that grew old stays open for the longest run a tier grants.
+    ("grpc.max_connection_age_grace_ms", 90 * 1000),
+    ("grpc.keepalive_time_ms", 60 * 1000),
+    ("grpc.keepalive_timeout_ms", 10 * 1000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10 * 1000),
+    ("grpc.server_handshake_timeout_ms", 10 * 1000),
+    # Two servers on one port would share the calls of unsuspecting clients.
+    ("grpc.so_reuseport", 0),
+)
+
+
+@dataclass(slots=True)
+class RpcServer:
+    """The built server and its health service."""
+
+    server: grpc.aio.Server
+    health: health.aio.HealthServicer
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """Set the health of the whole and of every service."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", *SERVICES):
+            await self.health.set(name, status)
+
+
+def build(
+    *,
+    registry: Registry,
+    uploads: Uploads,
+    executions: Executions,
+    verifier: TokenVerifier,
+    metrics: Metrics,
+    access_log: bool,
+    with_reflection: bool,
+    upload_stall_seconds: float,
+) -> RpcServer:
+    """Build the server; ports are added and it is started by whoever called this."""
+    server = grpc.aio.server(interceptors=(Edge(verifier, metrics, access_log=access_log),), options=_OPTIONS)
+    module_registry_pb2_grpc.add_ModuleRegistryServicer_to_server(
+        ModuleRegistryServicer(registry, uploads, upload_stall_seconds), server
+    )
+    executor_pb2_grpc.add_ExecutorServicer_to_server(ExecutorServicer(executions), server)
+    admin_pb2_grpc.add_AdminServicer_to_server(AdminServicer(), server)
+    health_service = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
+    if with_reflection:
+        reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return RpcServer(server, health_service)

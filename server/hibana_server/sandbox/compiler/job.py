@@ -1,0 +1,60 @@
+"""One compile job: read, inspect, compile, write."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import wasmtime
+
+from hibana_server.domain.modules import Finding, Severity
+from hibana_server.sandbox.compile_frames import Accepted, CompileAnswer, CompileRequest, Refused
+from hibana_server.sandbox.compiler.engine_errors import refusal
+from hibana_server.sandbox.gate.errors import Refused as GateRefused
+from hibana_server.sandbox.gate.inspect import inspect
+from hibana_server.sandbox.worker.engine import compile_config
+
+
+def run(request: CompileRequest) -> CompileAnswer:
+    """Carry out the job. The walls must stand already."""
+    data = _read(request.wasm_fd, request.policy.wasm_bytes + 1)
+    # A longer module was cut off while reading; the gate refuses it by its size.
+    if len(data) <= request.policy.wasm_bytes and hashlib.sha256(data).hexdigest() != request.sha256:
+        return _refused("DIGEST_MISMATCH", "The stored bytes do not match their digest.", "Upload the module again.")
+    try:
+        facts = inspect(data, request.tier, request.policy)
+    except GateRefused as refused:
+        return Refused(refused.reason, (refused.finding,))
+    try:
+        # Without the pooling allocator: it reserves far more address space than the walls leave.
+        module = wasmtime.Module(wasmtime.Engine(compile_config()), data)
+        serialized = module.serialize()
+    except wasmtime.WasmtimeError as error:
+        return refusal(str(error))
+    except MemoryError:
+        return out_of_memory(request)
+    if len(serialized) > request.output_bytes:
+        text = f"The compiled module has {len(serialized)} bytes, this tier allows {request.output_bytes}."
+        return _refused("COMPILE_BUDGET", text, "Make the module smaller.")
+    _write(request.output_fd, memoryview(serialized))
+    return Accepted(facts, len(serialized))
+
+
+def out_of_memory(request: CompileRequest) -> Refused:
+    """Build the refusal for a module that needs more memory to compile than it may have."""
+    text = f"Compiling the module needs more than {request.address_space_bytes >> 20} MiB of memory."
+    return _refused("COMPILE_BUDGET", text, "Split its largest functions, or build with optimisation.")
+
+
+def _read(descriptor: int, limit: int) -> bytes:
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        return file.read(limit)
+
+
+def _write(descriptor: int, data: memoryview) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _refused(reason: str, text: str, fix: str) -> Refused:
+    return Refused(reason, (Finding(Severity.ERROR, reason, text, fix),))

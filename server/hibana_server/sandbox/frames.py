@@ -1,0 +1,116 @@
+"""Typed frames between the front and a sandbox worker, and between the front and the zygote.
+
+A frame on a worker's channel is a length (4 bytes, little endian) and a MessagePack array. The
+worker may be taken over by its guest: what it sends is bounded and checked before it is believed.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import msgspec
+
+HEADER: Final = struct.Struct("<I")
+MAX_FROM_WORKER: Final = 1024 * 1024
+"""Longest frame the front reads, bytes."""
+MAX_TO_WORKER: Final = 16 * 1024 * 1024
+"""Longest frame a worker reads, bytes: 4 MiB of input and what goes with it."""
+OUTPUT_PIECE: Final = 256 * 1024
+"""Output in one frame at most, bytes."""
+
+STDOUT: Final = 0
+STDERR: Final = 1
+LOG: Final = 2
+
+
+class Run(msgspec.Struct, array_like=True, frozen=True):
+    """Front to worker: run one function."""
+
+    call: int
+    key: str
+    """Key of the artifact."""
+    path: str
+    """File of the artifact; read only when the worker does not hold the module."""
+    size: int
+    """Bytes of the artifact."""
+    wasi: bool
+    function: str
+    arguments: tuple[int | float, ...]
+    memory_bytes: int
+    timeout: float
+    output_bytes: int
+    host_functions: tuple[str, ...]
+    program: str
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    stdin: bytes
+
+
+class Out(msgspec.Struct, array_like=True, tag=1, frozen=True):
+    """Worker to front: bytes the guest wrote."""
+
+    stream: int
+    data: bytes
+    level: int = 0
+
+
+class Done(msgspec.Struct, array_like=True, tag=2, frozen=True):
+    """Worker to front: the end of a call."""
+
+    call: int
+    outcome: str
+    results: tuple[int | float, ...]
+    code: str
+    message: str
+    exit_code: int
+    backtrace: tuple[str, ...]
+    execution_ns: int
+    cpu_ns: int
+    memory_bytes: int
+    evicted: tuple[str, ...]
+    """Keys of modules the worker dropped; what it holds now is what it held, plus this call's, less these."""
+    loaded: bool
+    """Whether the worker holds this call's module."""
+
+
+class Spawn(msgspec.Struct, array_like=True, frozen=True):
+    """Front to zygote, with the worker's end of its channel: fork a worker."""
+
+    request: int
+    data_bytes: int
+    """RLIMIT_DATA of the worker."""
+    cache_bytes: int
+    """Artifacts the worker keeps mapped."""
+
+
+class Spawned(msgspec.Struct, array_like=True, tag=1, frozen=True):
+    """Zygote to front, with the worker's pidfd; pid 0 when the fork failed (and no pidfd)."""
+
+    request: int
+    pid: int
+
+
+class Exited(msgspec.Struct, array_like=True, tag=2, frozen=True):
+    """Zygote to front: a worker ended; `status` as of waitpid."""
+
+    pid: int
+    status: int
+
+
+FromWorker = Out | Done
+FromZygote = Spawned | Exited
+
+encoder: Final = msgspec.msgpack.Encoder()
+run_decoder: Final = msgspec.msgpack.Decoder(Run)
+worker_decoder: Final[msgspec.msgpack.Decoder[FromWorker]] = msgspec.msgpack.Decoder(FromWorker)
+spawn_decoder: Final = msgspec.msgpack.Decoder(Spawn)
+zygote_decoder: Final[msgspec.msgpack.Decoder[FromZygote]] = msgspec.msgpack.Decoder(FromZygote)
+
+
+def pack(frame: Run | Out | Done) -> bytearray:
+    """Encode a frame with its length."""
+    data = bytearray(HEADER.size)
+    encoder.encode_into(frame, data, HEADER.size)
+    HEADER.pack_into(data, 0, len(data) - HEADER.size)
+    return data

@@ -1,0 +1,66 @@
+"""Judge a module's imports by its tier and tell in findings what would keep it from running."""
+
+from __future__ import annotations
+
+from hibana_server.domain.modules import Finding, Import, Severity
+from hibana_server.domain.text import clean
+from hibana_server.domain.tiers import Tier
+from hibana_server.sandbox.gate.raw import RawImport, RawModule
+from hibana_server.sandbox.imports import Granted, NotGranted, is_glue_module, judge_function
+
+MAX_FINDINGS = 32
+
+_NAPI = "napi_"
+_PROVIDE = {
+    "memory": "Define and export the memory in the module instead of importing it (no --import-memory).",
+    "table": "Define the table in the module instead of importing it (no --import-table).",
+    "global": "Define the global in the module instead of importing it; link statically.",
+}
+
+
+def judge_imports(
+    module: RawModule, tier: Tier, host_functions: frozenset[str]
+) -> tuple[tuple[Import, ...], tuple[Finding, ...]]:
+    """Return the imports as they are shown, and an ERROR finding for each that is not granted (at most 32)."""
+    shown: list[Import] = []
+    findings: list[Finding] = []
+    refused = 0
+    for each in module.imports:
+        verdict = _judge(each, host_functions)
+        granted = isinstance(verdict, Granted)
+        shown.append(Import(clean(each.module), clean(each.name), each.kind, each.text, granted))
+        if isinstance(verdict, NotGranted):
+            refused += 1
+            if refused < MAX_FINDINGS:
+                text = f"The import {clean(each.module)}.{clean(each.name)} {verdict.text} (tier {tier.value})."
+                findings.append(Finding(Severity.ERROR, "IMPORT_NOT_GRANTED", text, verdict.fix))
+    if refused >= MAX_FINDINGS:
+        text = f"{refused - MAX_FINDINGS + 1} more imports are not granted; the list of imports marks them."
+        findings.append(Finding(Severity.ERROR, "IMPORT_NOT_GRANTED", text, "Remove the imports."))
+    kind = _unsupported_kind(module)
+    return tuple(shown), (kind, *findings) if kind else tuple(findings)
+
+
+def _judge(each: RawImport, host_functions: frozenset[str]) -> Granted | NotGranted:
+    if each.function is None:
+        return NotGranted(f"is a {each.kind}; only functions are provided", _PROVIDE[each.kind])
+    if each.name.startswith(_NAPI) and not is_glue_module(each.module):
+        return NotGranted("is part of Node's N-API", "Build for wasm32-wasip1 or with wasm-bindgen.")
+    return judge_function(each.module, each.name, each.function, host_functions)
+
+
+def _unsupported_kind(module: RawModule) -> Finding | None:
+    """Recognise modules that only run beside JavaScript written for them."""
+    for each in module.imports:
+        if each.name.startswith(_NAPI) and not is_glue_module(each.module):
+            return _unsupported("Node's N-API", each, "Use the package's WASI or wasm-bindgen build.")
+        if each.module == "a" and len(each.name) <= 2:
+            return _unsupported(
+                "Emscripten's minified JavaScript glue", each, "Build with -sSTANDALONE_WASM, or with wasi-sdk."
+            )
+    return None
+
+
+def _unsupported(what: str, each: RawImport, fix: str) -> Finding:
+    text = f"The module needs {what}: it imports {clean(each.module)}.{clean(each.name)}."
+    return Finding(Severity.ERROR, "KIND_UNSUPPORTED", text, fix)

@@ -1,0 +1,308 @@
+"""The pool of sandboxes: who gets a worker, when one is made, when one goes.
+
+Memory is admitted: the sum of the limits of running guests never passes the budget. Tiers never
+share a worker. A caller who has many calls waits in turn with those who have few, and never holds
+the last worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from hibana_server.domain.errors import Exhausted, Unavailable
+from hibana_server.domain.executions import Outcome, RunEnd
+from hibana_server.domain.ports import Job, RunSink
+from hibana_server.domain.tiers import Tier
+from hibana_server.sandbox.pool_settings import PoolSettings
+from hibana_server.sandbox.waiting import Ticket, Waiting
+from hibana_server.sandbox.worker_process import WorkerProcess
+from hibana_server.sandbox.zygote import Zygote, ZygoteGone
+
+log = structlog.get_logger("hibana.sandbox")
+
+_RETRY_SECONDS = 0.5
+_RESTART_SECONDS = 0.5
+_STOP_SECONDS = 1.0
+
+
+class ReservedSandbox:
+    """A worker reserved for one job (`domain.ports.Sandbox`)."""
+
+    __slots__ = ("_caller", "_memory_bytes", "_pool", "_released", "_worker", "warm")
+
+    def __init__(self, pool: Pool, worker: WorkerProcess, caller: str, memory_bytes: int, *, warm: bool) -> None:
+        self.warm = warm
+        self._pool = pool
+        self._worker = worker
+        self._caller = caller
+        self._memory_bytes = memory_bytes
+        self._released = False
+
+    def start(self, job: Job, sink: RunSink) -> None:
+        """Run the job; the worker returns to the pool by itself."""
+        self._worker.start(job, _Releasing(self, job, sink))
+
+    def kill(self, outcome: Outcome) -> None:
+        """End the guest; harmless once it has ended."""
+        if not self._released:
+            self._worker.kill(outcome)
+
+    def release(self) -> None:
+        """Give the worker back unused."""
+        if self.free():
+            self._pool.took_back(self._worker)
+
+    def free(self) -> bool:
+        """Give the reservation's memory back; False when that was done already."""
+        if self._released:
+            return False
+        self._released = True
+        self._pool.freed(self._caller, self._memory_bytes)
+        return True
+
+
+class _Releasing:
+    """Passes a run on to its sink and frees the reservation at its end."""
+
+    __slots__ = ("_job", "_sandbox", "_sink", "output")
+
+    def __init__(self, sandbox: ReservedSandbox, job: Job, sink: RunSink) -> None:
+        self._sandbox = sandbox
+        self._job = job
+        self._sink = sink
+        self.output = sink.output
+
+    def ended(self, end: RunEnd) -> None:
+        self._sandbox.free()
+        self._sandbox._pool.ended(self._job, end)  # noqa: SLF001 - parts of one mechanism
+        self._sink.ended(end)
+
+
+class Pool:
+    """`domain.ports.SandboxPool`. Use it on one event loop, between `start` and `stop`."""
+
+    def __init__(self, settings: PoolSettings) -> None:
+        self._settings = settings
+        self._zygote: Zygote | None = None
+        self._workers: dict[int, WorkerProcess] = {}
+        self._idle: dict[Tier, list[WorkerProcess]] = {tier: [] for tier in Tier}
+        """Longest unused first."""
+        self._starting: Counter[Tier] = Counter()
+        self._waiting: Waiting[ReservedSandbox] = Waiting()
+        self._reserved_bytes = 0
+        self._callers: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._all_gone = asyncio.Event()
+        self._counts: Counter[str] = Counter()
+
+    # ------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        """Start the zygote and one worker of the user tier. Raises Unavailable when sandboxes cannot be made here."""
+        self._zygote = Zygote(self._exited, self._zygote_gone)
+        await self._make(Tier.USER)
+        if not self._workers:
+            raise Unavailable("sandbox processes cannot be started; the log tells why")
+        self._run(self._retire_idle())
+
+    async def stop(self) -> None:
+        """End every guest and every process. Calls that run end with LOST."""
+        self._stopping = True
+        self._waiting.fail_all(Unavailable("the service is stopping; try again in a moment", retry_after=1.0))
+        for task in self._tasks:
+            task.cancel()
+        for worker in list(self._workers.values()):
+            worker.kill(Outcome.LOST)
+        if self._workers:
+            self._all_gone.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._all_gone.wait(), _STOP_SECONDS)
+        if self._zygote is not None:
+            await self._zygote.stop()
+
+    # ------------------------------------------------------------ reserving
+
+    def try_acquire(self, tier: Tier, caller: str, key: str, memory_bytes: int) -> ReservedSandbox | None:
+        """Return an idle sandbox at once, or None when the call would have to wait."""
+        if self._stopping or len(self._waiting) or not self._may_run(caller, memory_bytes):
+            return None
+        return self._reserve(tier, caller, key, memory_bytes)
+
+    async def acquire(self, tier: Tier, caller: str, key: str, memory_bytes: int) -> ReservedSandbox:
+        """Wait for a sandbox. Raises Exhausted at once when the queue is full, Unavailable while stopping."""
+        if self._stopping:
+            raise Unavailable("the service is stopping; try again in a moment", retry_after=1.0)
+        if len(self._waiting) >= self._settings.max_queue:
+            self._counts["refused"] += 1
+            raise Exhausted(
+                f"{len(self._waiting)} calls wait for a sandbox already; try again later", retry_after=_RETRY_SECONDS
+            )
+        ticket: Ticket[ReservedSandbox] = Ticket(
+            tier, caller, key, memory_bytes, asyncio.get_running_loop().create_future()
+        )
+        self._waiting.add(ticket)
+        self._pump()
+        try:
+            return await ticket.ready
+        except asyncio.CancelledError:
+            self._waiting.remove(ticket)
+            if ticket.ready.done() and not ticket.ready.cancelled() and ticket.ready.exception() is None:
+                ticket.ready.result().release()
+            raise
+
+    def _may_run(self, caller: str, memory_bytes: int) -> bool:
+        # The last worker is never for a caller who holds all others.
+        share = max(1, self._settings.max_sandboxes - 1)
+        fits = self._reserved_bytes + memory_bytes <= self._settings.memory_budget or not self._reserved_bytes
+        return fits and self._callers[caller] < share
+
+    def _reserve(self, tier: Tier, caller: str, key: str, memory_bytes: int) -> ReservedSandbox | None:
+        idle = self._idle[tier]
+        if not idle:
+            return None
+        # Where no idle worker holds the module, the longest unused one loads it: what the others hold stays warm.
+        chosen = next((i for i in range(len(idle) - 1, -1, -1) if key in idle[i].held), 0)
+        worker = idle.pop(chosen)
+        self._reserved_bytes += memory_bytes
+        self._callers[caller] += 1
+        return ReservedSandbox(self, worker, caller, memory_bytes, warm=key in worker.held)
+
+    # ------------------------------------------------------------ told by sandboxes and workers
+
+    def freed(self, caller: str, memory_bytes: int) -> None:
+        """Take back what a reservation held."""
+        self._reserved_bytes -= memory_bytes
+        self._callers[caller] -= 1
+        if self._callers[caller] <= 0:
+            del self._callers[caller]
+
+    def ended(self, job: Job, end: RunEnd) -> None:
+        """Take note of the end of a run."""
+        self._counts[f"ended_{end.outcome}"] += 1
+
+    def took_back(self, worker: WorkerProcess) -> None:
+        """Take a worker that has nothing to do, or has ended."""
+        if not worker.alive:
+            self._workers.pop(worker.pid, None)
+            if not self._workers:
+                self._all_gone.set()
+            idle = self._idle[worker.tier]
+            if worker in idle:
+                idle.remove(worker)
+        elif worker.calls >= self._settings.calls_per_worker or self._stopping:
+            worker.kill(Outcome.LOST)
+        else:
+            self._idle[worker.tier].append(worker)
+        self._pump()
+
+    def _exited(self, pid: int, status: int) -> None:
+        log.debug("worker ended", pid=pid, status=status)
+
+    def _zygote_gone(self) -> None:
+        self._counts["zygote_restarts"] += 1
+        self._zygote = None
+        if not self._stopping:
+            self._run(self._restart())
+
+    async def _restart(self) -> None:
+        # Its workers die with it; each tells by its closed channel.
+        await asyncio.sleep(_RESTART_SECONDS if self._counts["zygote_restarts"] > 1 else 0)
+        self._zygote = Zygote(self._exited, self._zygote_gone)
+        self._pump()
+
+    # ------------------------------------------------------------ growing and shrinking
+
+    def _pump(self) -> None:
+        """Serve who waits, and make workers for those who cannot be served."""
+        if self._stopping:
+            return
+        while self._waiting.take(self._serve):
+            pass
+        for tier in Tier:
+            wanted = self._waiting.of_tier(tier) if len(self._waiting) else 0
+            for _ in range(wanted - self._starting[tier]):
+                if not self._room_for_one(tier):
+                    break
+                self._starting[tier] += 1
+                self._run(self._make(tier, counted=True))
+
+    def _serve(self, ticket: Ticket[ReservedSandbox]) -> bool:
+        if not self._may_run(ticket.caller, ticket.memory_bytes):
+            return False
+        sandbox = self._reserve(ticket.tier, ticket.caller, ticket.key, ticket.memory_bytes)
+        if sandbox is None:
+            return False
+        ticket.ready.set_result(sandbox)
+        return True
+
+    def _room_for_one(self, tier: Tier) -> bool:
+        """Tell whether one more worker may be made; an idle one of another tier makes place if need be."""
+        if self._idle[tier] or self._zygote is None:
+            return False
+        if len(self._workers) + self._starting.total() < self._settings.max_sandboxes:
+            return True
+        for other in Tier:
+            if other is not tier and self._idle[other]:
+                # Its end calls `took_back`, and so this again, with a place free.
+                self._idle[other].pop(0).kill(Outcome.LOST)
+                break
+        return False
+
+    async def _make(self, tier: Tier, *, counted: bool = False) -> None:
+        zygote = self._zygote
+        settings = self._settings
+        try:
+            if zygote is None:
+                return
+            born = await zygote.spawn(
+                settings.memory_by_tier[tier] + settings.overhead_bytes, settings.module_cache_bytes
+            )
+        except ZygoteGone:
+            log.warning("no worker could be made", tier=str(tier))
+            # Those who wait must not depend on somebody else's call to be looked at again.
+            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._pump)
+            return
+        finally:
+            if counted:
+                self._starting[tier] -= 1
+        self._counts["started"] += 1
+        worker = WorkerProcess(born, tier, settings.grace, self.took_back)
+        self._workers[worker.pid] = worker
+        self.took_back(worker)
+
+    async def _retire_idle(self) -> None:
+        """End workers nobody used for a while; the last one of the user tier stays warm."""
+        while True:
+            await asyncio.sleep(self._settings.idle_seconds / 4)
+            before = time.monotonic() - self._settings.idle_seconds
+            for tier, idle in self._idle.items():
+                keep = 1 if tier is Tier.USER else 0
+                while len(idle) > keep and idle[0].idle_since < before:
+                    idle.pop(0).kill(Outcome.LOST)
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ------------------------------------------------------------ numbers
+
+    def stats(self) -> dict[str, float]:
+        """Return numbers for metrics."""
+        busy = sum(worker.busy for worker in self._workers.values())
+        return {
+            "workers": len(self._workers),
+            "busy": busy,
+            "waiting": len(self._waiting),
+            "reserved_bytes": self._reserved_bytes,
+            **{f"workers_{tier}": sum(w.tier is tier for w in self._workers.values()) for tier in Tier},
+            **{f"{name}_total": count for name, count in self._counts.items()},
+        }

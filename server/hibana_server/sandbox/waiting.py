@@ -1,0 +1,73 @@
+"""Calls that wait for a sandbox: bounded, and served in turn by caller, not by who asks most."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from hibana_server.domain.tiers import Tier
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False, slots=True)
+class Ticket(Generic[T]):
+    """One waiting call."""
+
+    tier: Tier
+    caller: str
+    key: str
+    memory_bytes: int
+    ready: asyncio.Future[T]
+
+
+class Waiting(Generic[T]):
+    """The queue. Callers take turns; the calls of one caller keep their order."""
+
+    def __init__(self) -> None:
+        self._callers: OrderedDict[str, deque[Ticket[T]]] = OrderedDict()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def of_tier(self, tier: Tier) -> int:
+        """Return how many wait for a tier."""
+        return sum(ticket.tier is tier for tickets in self._callers.values() for ticket in tickets)
+
+    def add(self, ticket: Ticket[T]) -> None:
+        """Append a call to its caller's line."""
+        self._callers.setdefault(ticket.caller, deque()).append(ticket)
+        self._count += 1
+
+    def remove(self, ticket: Ticket[T]) -> None:
+        """Take a call out; harmless when it is not in."""
+        tickets = self._callers.get(ticket.caller)
+        if tickets is not None and ticket in tickets:
+            tickets.remove(ticket)
+            self._count -= 1
+            if not tickets:
+                del self._callers[ticket.caller]
+
+    def take(self, serve: Callable[[Ticket[T]], bool]) -> bool:
+        """Offer the first call of each caller, in turn, until one is served; tell whether one was."""
+        for caller, tickets in list(self._callers.items()):
+            ticket = tickets[0]
+            if serve(ticket):
+                self.remove(ticket)
+                if caller in self._callers:
+                    self._callers.move_to_end(caller)
+                return True
+        return False
+
+    def fail_all(self, error: Exception) -> None:
+        """End every wait with this error."""
+        for tickets in self._callers.values():
+            for ticket in tickets:
+                if not ticket.ready.done():
+                    ticket.ready.set_exception(error)
+        self._callers.clear()
+        self._count = 0

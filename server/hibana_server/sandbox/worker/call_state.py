@@ -1,0 +1,42 @@
+"""What host functions and output callbacks know of the call that runs. One guest at a time, so one of these."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hibana_server.sandbox.frames import OUTPUT_PIECE, Out
+
+
+@dataclass(slots=True)
+class CallState:
+    """The call that runs."""
+
+    send: Callable[[Out], None]
+    """Sends a frame; safe from any thread."""
+    stop: Callable[[], None]
+    """Makes the guest trap at its next check; safe from any thread."""
+    time_left: Callable[[], float]
+    output_left: int
+    """Bytes the guest may still write."""
+    output_exceeded: bool = False
+    abort_message: str | None = None
+    """Set when the guest called env.abort."""
+    glue_called: str | None = None
+    """Import of JavaScript glue that the guest called."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def write(self, stream: int, data: bytes, level: int = 0) -> bool:
+        """Send output as far as the limit allows; False when the limit was reached and the guest is being ended."""
+        with self._lock:
+            room = self.output_left
+            taken = data if len(data) <= room else data[:room]
+            self.output_left = room - len(taken)
+            for start in range(0, len(taken), OUTPUT_PIECE):
+                self.send(Out(stream, taken[start : start + OUTPUT_PIECE], level))
+            if len(taken) == len(data):
+                return True
+            self.output_exceeded = True
+        self.stop()
+        return False

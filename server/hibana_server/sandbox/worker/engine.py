@@ -1,0 +1,57 @@
+"""The engine of a sandbox worker."""
+
+from __future__ import annotations
+
+import wasmtime
+
+from hibana_server.sandbox.engine_settings import CORE_SETTINGS
+from hibana_server.sandbox.worker.native import ffi
+
+MEMORIES = 1
+TABLES = 4
+GC_HEAPS = 1
+"""externref needs a heap."""
+STACKS = 1
+"""For asynchronous calls, which nobody makes; the default reserves 2 GB of writable address space for a thousand."""
+TABLE_ELEMENTS = 100_000
+"""Entries of one table: the most functions any tier's gate lets through."""
+GUEST_MEMORY_BYTES = 1 << 32
+"""Address space of the pooled memory slot; what a guest may use of it is set for each call."""
+KEEP_RESIDENT_BYTES = 64 * 1024
+"""Memory cleared by writing instead of by giving it back to the kernel: cheaper for small guests."""
+INSTANCE_BYTES = 16 * 1024 * 1024
+
+
+def compile_config() -> wasmtime.Config:
+    """Return the settings that artifacts are made with."""
+    config = wasmtime.Config()
+    for name, value in CORE_SETTINGS.items():
+        setattr(config, name, value)
+    return config
+
+
+def worker_engine() -> wasmtime.Engine:
+    """Build an engine whose instances come from a pool of one: a call then needs no mmap of its own.
+
+    `Config` has no attribute for the pooling allocator, the C API has. Slots are cleared between
+    two instances by the engine.
+    """
+    config = compile_config()
+    pool = ffi.wasmtime_pooling_allocation_config_new()
+    try:
+        ffi.wasmtime_pooling_allocation_config_total_core_instances_set(pool, 1)
+        ffi.wasmtime_pooling_allocation_config_total_memories_set(pool, MEMORIES)
+        ffi.wasmtime_pooling_allocation_config_total_tables_set(pool, TABLES)
+        ffi.wasmtime_pooling_allocation_config_total_gc_heaps_set(pool, GC_HEAPS)
+        ffi.wasmtime_pooling_allocation_config_total_stacks_set(pool, STACKS)
+        ffi.wasmtime_pooling_allocation_config_max_memories_per_module_set(pool, MEMORIES)
+        ffi.wasmtime_pooling_allocation_config_max_tables_per_module_set(pool, TABLES)
+        ffi.wasmtime_pooling_allocation_config_table_elements_set(pool, TABLE_ELEMENTS)
+        ffi.wasmtime_pooling_allocation_config_max_memory_size_set(pool, GUEST_MEMORY_BYTES)
+        ffi.wasmtime_pooling_allocation_config_max_core_instance_size_set(pool, INSTANCE_BYTES)
+        ffi.wasmtime_pooling_allocation_config_linear_memory_keep_resident_set(pool, KEEP_RESIDENT_BYTES)
+        ffi.wasmtime_pooling_allocation_config_table_keep_resident_set(pool, KEEP_RESIDENT_BYTES)
+        ffi.wasmtime_pooling_allocation_strategy_set(config.ptr(), pool)
+    finally:
+        ffi.wasmtime_pooling_allocation_config_delete(pool)
+    return wasmtime.Engine(config)

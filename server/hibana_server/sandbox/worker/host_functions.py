@@ -1,0 +1,238 @@
+"""Functions a guest may import, carried out here.
+
+None of them ever raises into the engine: what goes wrong becomes a trap with a fixed text, and the
+reason is noted in the call's own state. Pointers and lengths come from the guest and are checked
+against the memory as it is at that moment.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import random
+from collections.abc import Callable
+from typing import Any
+
+import wasmtime
+
+from hibana_server.sandbox.frames import LOG
+from hibana_server.sandbox.imports import WASI_MODULE, FunctionType, Provider, judge_function
+from hibana_server.sandbox.imports import Granted as ImportGranted
+from hibana_server.sandbox.worker.call_state import CallState
+from hibana_server.sandbox.worker.native import MEMORY_KIND, NO_FINALIZER, check, core_type, ffi
+from hibana_server.sandbox.worker.wasi import poll_oneoff
+
+MAX_LOG_BYTES = 4096
+MAX_ABORT_BYTES = 512
+MAX_LEVEL = 4
+
+_I64, _F32, _F64 = 1, 2, 3
+
+
+class LinkRefused(Exception):
+    """A module asks for an import that is not granted; the text names it."""
+
+
+class GuestMemory:
+    """The caller's exported memory, looked at anew for each use: it moves and grows."""
+
+    def __init__(self, caller: Any) -> None:
+        self._caller = caller
+
+    def _span(self, pointer: int, length: int) -> int | None:
+        item = ffi.wasmtime_extern_t()
+        if not ffi.wasmtime_caller_export_get(self._caller, b"memory", 6, ctypes.byref(item)):
+            return None
+        if item.kind != MEMORY_KIND:
+            return None
+        context = ffi.wasmtime_caller_context(self._caller)
+        size = ffi.wasmtime_memory_data_size(context, ctypes.byref(item.of.memory))
+        if pointer + length > size:
+            return None
+        base = ffi.wasmtime_memory_data(context, ctypes.byref(item.of.memory))
+        return ctypes.cast(base, ctypes.c_void_p).value or 0
+
+    def read(self, pointer: int, length: int) -> bytes | None:
+        """Return the bytes, or None when they are not all inside the memory."""
+        base = self._span(pointer, length)
+        return None if base is None else ctypes.string_at(base + pointer, length)
+
+    def write(self, pointer: int, data: bytes) -> bool:
+        """Write the bytes; False when they do not fit into the memory."""
+        base = self._span(pointer, len(data))
+        if base is None:
+            return False
+        ctypes.memmove(base + pointer, data, len(data))
+        return True
+
+
+class _Abort(Exception):
+    """Ends the guest from inside a host function; caught by the trampoline."""
+
+
+HostFunction = Callable[[CallState, GuestMemory, list[Any]], Any]
+
+
+def _abort(state: CallState, memory: GuestMemory, arguments: list[Any]) -> None:
+    state.abort_message = _abort_text(memory, arguments)
+    raise _Abort
+
+
+def _abort_text(memory: GuestMemory, arguments: list[Any]) -> str:
+    """Return AssemblyScript's message where the pointers hold: UTF-16, its length in bytes 4 before it."""
+    if len(arguments) != 4:
+        return "the guest called env.abort"
+    pointer, _file, line, column = (a & 0xFFFFFFFF for a in arguments)
+    length = memory.read(pointer - 4, 4) if pointer >= 4 else None
+    text = memory.read(pointer, min(int.from_bytes(length, "little"), MAX_ABORT_BYTES) & ~1) if length else None
+    said = text.decode("utf-16-le", "replace") if text else "no message"
+    return f"the guest called env.abort: {said} (line {line}, column {column})"
+
+
+def _log(state: CallState, memory: GuestMemory, arguments: list[Any]) -> None:
+    level, pointer, length = arguments
+    data = memory.read(pointer & 0xFFFFFFFF, min(length & 0xFFFFFFFF, MAX_LOG_BYTES))
+    if data is None:
+        state.abort_message = "the guest called env.log with a range outside its memory"
+        raise _Abort
+    text = data.decode("utf-8", "replace").encode()[:MAX_LOG_BYTES]
+    state.write(LOG, text, min(max(level, 0), MAX_LEVEL))
+
+
+def _seed(_state: CallState, _memory: GuestMemory, _arguments: list[Any]) -> float:
+    return random.SystemRandom().random()
+
+
+def _trace(_state: CallState, _memory: GuestMemory, _arguments: list[Any]) -> None:
+    """AssemblyScript's trace: a debugging aid that nothing reads here."""
+
+
+def _poll(state: CallState, memory: GuestMemory, arguments: list[Any]) -> int:
+    return poll_oneoff(memory, [a & 0xFFFFFFFF for a in arguments], state.time_left)
+
+
+_FUNCTIONS: dict[tuple[str, str], HostFunction] = {
+    ("env", "abort"): _abort,
+    ("env", "log"): _log,
+    ("env", "seed"): _seed,
+    ("env", "trace"): _trace,
+    (WASI_MODULE, "poll_oneoff"): _poll,
+}
+
+
+def _glue(name: str) -> HostFunction:
+    def trap(state: CallState, _memory: GuestMemory, _arguments: list[Any]) -> None:
+        state.glue_called = name
+        raise _Abort
+
+    return trap
+
+
+class Linker:
+    """Links modules to exactly what their tier grants. Holds the call state that the functions act on."""
+
+    def __init__(self, engine: wasmtime.Engine) -> None:
+        self._engine = engine
+        self.state: CallState | None = None
+        # Callbacks are called by number; the list keeps every Python object alive that C code points to.
+        self._functions: list[tuple[HostFunction, FunctionType]] = []
+        self._numbers: dict[tuple[str, str, FunctionType], int] = {}
+        self._trampoline = ffi.wasmtime_func_callback_t(self._enter)
+
+    def link(self, module: wasmtime.Module, host_functions: frozenset[str]) -> wasmtime.InstancePre:
+        """Resolve a module's imports. Raises LinkRefused; wasmtime.WasmtimeError when the engine objects."""
+        linker = wasmtime.Linker(self._engine)
+        linker.allow_shadowing = True
+        imports = module.imports
+        if any(each.module == WASI_MODULE for each in imports):
+            linker.define_wasi()
+        for each in imports:
+            kind = each.type
+            name = each.name or ""
+            if not isinstance(kind, wasmtime.FuncType):
+                raise LinkRefused(f"{each.module}.{name}")
+            signature = FunctionType(tuple(map(core_type, kind.params)), tuple(map(core_type, kind.results)))
+            judged = judge_function(each.module, name, signature, host_functions)
+            if not isinstance(judged, ImportGranted):
+                raise LinkRefused(f"{each.module}.{name}")
+            if judged.provider is not Provider.WASI or name == "poll_oneoff":
+                self._define(linker, each.module, name, signature, kind, glue=judged.provider is Provider.GLUE)
+        return linker.instantiate_pre(module)
+
+    def _define(
+        self,
+        linker: wasmtime.Linker,
+        module: str,
+        name: str,
+        signature: FunctionType,
+        kind: wasmtime.FuncType,
+        *,
+        glue: bool,
+    ) -> None:
+        key = (module, name, signature)
+        number = self._numbers.get(key)
+        if number is None:
+            function = _glue(f"{module}.{name}") if glue else _FUNCTIONS[module, name]
+            number = self._numbers[key] = len(self._functions)
+            self._functions.append((function, signature))
+        module_bytes, name_bytes = module.encode(), name.encode()
+        check(
+            ffi.wasmtime_linker_define_func(
+                linker.ptr(),
+                module_bytes,
+                len(module_bytes),
+                name_bytes,
+                len(name_bytes),
+                kind.ptr(),
+                self._trampoline,
+                number,
+                NO_FINALIZER,
+            )
+        )
+
+    def _enter(self, number: int | None, caller: Any, parameters: Any, _n: int, results: Any, _m: int) -> int:
+        """Carry out one call of a guest. Returns 0, or the address of a trap that the engine then owns."""
+        try:
+            function, signature = self._functions[number or 0]
+            arguments = [_take(parameters[i]) for i in range(len(signature.parameters))]
+            state = self.state
+            if state is None:
+                return _trap()
+            value = function(state, GuestMemory(caller), arguments)
+            if signature.results:
+                _give(results[0], signature.results[0], value)
+        except BaseException:  # noqa: BLE001 - nothing may be raised through C code
+            return _trap()
+        return 0
+
+
+def _trap() -> int:
+    text = b"host function"
+    trap = ffi.wasmtime_trap_new(text, len(text))
+    return ctypes.cast(trap, ctypes.c_void_p).value or 0
+
+
+def _take(value: Any) -> Any:
+    of = value.of
+    match value.kind:
+        case 0:
+            return of.i32
+        case 1:
+            return of.i64
+        case 2:
+            return of.f32
+        case 3:
+            return of.f64
+        case _:
+            return None
+
+
+def _give(target: Any, kind: str, value: Any) -> None:
+    match kind:
+        case "i32":
+            target.kind, target.of.i32 = 0, value
+        case "i64":
+            target.kind, target.of.i64 = _I64, value
+        case "f32":
+            target.kind, target.of.f32 = _F32, value
+        case _:
+            target.kind, target.of.f64 = _F64, value

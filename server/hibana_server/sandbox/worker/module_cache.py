@@ -1,0 +1,101 @@
+"""Modules a worker holds: artifacts mapped and linked, bounded by bytes; the least recently used go first."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+import wasmtime
+
+from hibana_server.sandbox.worker.host_functions import Linker
+from hibana_server.sandbox.worker.native import core_type, ffi
+
+KINDS = {"i32": 0, "i64": 1, "f32": 2, "f64": 3}
+
+
+@dataclass(slots=True)
+class Function:
+    """An exported function's types, with buffers that every call of it uses again."""
+
+    name: bytes
+    parameters: tuple[str, ...]
+    results: tuple[str, ...]
+    arguments: Any
+    """C array of values whose kinds are set already."""
+    returned: Any
+
+
+@dataclass(slots=True)
+class LoadedModule:
+    """A module that is ready to instantiate."""
+
+    module: wasmtime.Module
+    pre: wasmtime.InstancePre
+    size: int
+    pre_pointer: Any
+    functions: dict[str, Function | None] = field(default_factory=dict)
+
+    def function(self, name: str) -> Function | None:
+        """Return an exported function; None where there is none of that name with core types only."""
+        if name not in self.functions:
+            self.functions[name] = self._find(name)
+        return self.functions[name]
+
+    def _find(self, name: str) -> Function | None:
+        for export in self.module.exports:
+            if export.name != name:
+                continue
+            kind = export.type
+            if not isinstance(kind, wasmtime.FuncType):
+                return None
+            parameters, results = tuple(map(core_type, kind.params)), tuple(map(core_type, kind.results))
+            if not all(each in KINDS for each in (*parameters, *results)):
+                return None
+            arguments = (ffi.wasmtime_val_t * len(parameters))()
+            for value, each in zip(arguments, parameters, strict=True):
+                value.kind = KINDS[each]
+            return Function(name.encode(), parameters, results, arguments, (ffi.wasmtime_val_t * len(results))())
+        return None
+
+
+class ModuleCache:
+    """The modules of one worker."""
+
+    def __init__(self, engine: wasmtime.Engine, linker: Linker, max_bytes: int) -> None:
+        self._engine = engine
+        self._linker = linker
+        self._max_bytes = max_bytes
+        self._modules: OrderedDict[str, LoadedModule] = OrderedDict()
+        self._bytes = 0
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._modules
+
+    def get(
+        self, key: str, path: str, size: int, host_functions: frozenset[str]
+    ) -> tuple[LoadedModule, tuple[str, ...]]:
+        """Return the module and the keys that had to go for it.
+
+        The file was verified by the front. Raises wasmtime.WasmtimeError, LinkRefused.
+        """
+        found = self._modules.get(key)
+        if found is not None:
+            self._modules.move_to_end(key)
+            return found, ()
+        module = wasmtime.Module.deserialize_file(self._engine, path)
+        pre = self._linker.link(module, host_functions)
+        loaded = LoadedModule(module, pre, size, pre.ptr())
+        evicted = self._make_room(size)
+        self._modules[key] = loaded
+        self._bytes += size
+        return loaded, evicted
+
+    def _make_room(self, size: int) -> tuple[str, ...]:
+        """Drop modules until `size` fits. A module larger than the whole cache is held alone."""
+        evicted = []
+        while self._modules and self._bytes + size > self._max_bytes:
+            key, gone = self._modules.popitem(last=False)
+            self._bytes -= gone.size
+            evicted.append(key)
+        return tuple(evicted)

@@ -1,0 +1,143 @@
+"""From what the engine says to how a call ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import wasmtime
+
+from hibana_server.domain.executions import Outcome
+from hibana_server.domain.text import clean
+
+MAX_FRAMES = 16
+MEMORY_FULL = 0.9
+"""Share of the memory limit from which a failing guest is taken to have run out of memory."""
+
+HINTS = {
+    "UNREACHABLE": "the guest ran into `unreachable`: most toolchains panic or abort that way, and stderr tells why",
+    "MEMORY_OUT_OF_BOUNDS": "the guest used an address outside its memory",
+    "TABLE_OUT_OF_BOUNDS": "the guest used an entry outside a table",
+    "INDIRECT_CALL_TO_NULL": "the guest called a function pointer that is null",
+    "BAD_SIGNATURE": "the guest called a function pointer with another signature",
+    "INTEGER_OVERFLOW": "an integer operation of the guest overflowed",
+    "INTEGER_DIVISION_BY_ZERO": "the guest divided an integer by zero",
+    "BAD_CONVERSION_TO_INTEGER": "the guest converted a number that fits no integer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a call ended, apart from what it used."""
+
+    outcome: Outcome
+    results: tuple[int | float, ...] = ()
+    code: str = ""
+    message: str = ""
+    exit_code: int = 0
+    backtrace: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What was known of the call when the engine gave up on it."""
+
+    timeout: float
+    deadline_passed: bool
+    output_exceeded: bool
+    abort_message: str | None
+    glue_called: str | None
+    memory_bytes: int
+    memory_limit: int
+
+
+def timed_out(timeout: float) -> End:
+    """Make the end of a call at its time limit."""
+    return End(
+        Outcome.TIMEOUT,
+        message=f"the guest ran into its time limit of {timeout:g} s; the limits in force are in `started`",
+    )
+
+
+def from_error(error: wasmtime.WasmtimeError, seen: Circumstances) -> End:
+    """Read an error of the engine: an exit of a program, or an instance that could not be made."""
+    if isinstance(error, wasmtime.ExitTrap):
+        return _exited(error.code)
+    text = str(error)
+    if "memory" in text and ("exceeds" in text or "limit" in text):
+        return End(
+            Outcome.MEMORY,
+            message=f"the module asks for more memory than the limit of {seen.memory_limit} bytes at its start",
+        )
+    stopped = _stopped(seen)
+    if stopped is not None:
+        return stopped
+    return End(Outcome.TRAP, code="INSTANTIATION", message=clean(f"the module could not be started: {text}", 512))
+
+
+def from_trap(trap: wasmtime.Trap, seen: Circumstances) -> End:
+    """Read a trap."""
+    code = _code(trap)
+    backtrace = _frames(trap)
+    if code in ("INTERRUPT", ""):
+        stopped = _stopped(seen)
+        if stopped is not None:
+            return End(stopped.outcome, (), stopped.code, stopped.message, 0, backtrace)
+    if code == "STACK_OVERFLOW":
+        return End(
+            Outcome.STACK,
+            code=code,
+            message="the guest used up its stack; look for endless recursion",
+            backtrace=backtrace,
+        )
+    if seen.memory_bytes >= seen.memory_limit * MEMORY_FULL:
+        message = f"the guest failed ({code or 'no code'}) with its memory at the limit of {seen.memory_limit} bytes"
+        return End(Outcome.MEMORY, code=code, message=message, backtrace=backtrace)
+    message = HINTS.get(code, f"the guest trapped: {code.replace('_', ' ').lower() or 'no reason given'}")
+    return End(Outcome.TRAP, code=code, message=message, backtrace=backtrace)
+
+
+def _stopped(seen: Circumstances) -> End | None:
+    """Return why this service ended the guest; None when it did not."""
+    if seen.output_exceeded:
+        return End(
+            Outcome.OUTPUT_LIMIT,
+            message="stdout, stderr and log reached their limit; what came before it was delivered",
+        )
+    if seen.abort_message is not None:
+        return End(Outcome.TRAP, code="HOST_ABORT", message=clean(seen.abort_message, 512))
+    if seen.glue_called is not None:
+        name = clean(seen.glue_called)
+        return End(
+            Outcome.TRAP,
+            code="JAVASCRIPT_GLUE",
+            message=f"the guest called {name}, which only JavaScript can carry out; build it without web APIs",
+        )
+    if seen.deadline_passed:
+        return timed_out(seen.timeout)
+    return None
+
+
+def _exited(code: int) -> End:
+    if code == 0:
+        return End(Outcome.OK)
+    return End(Outcome.EXIT, message=f"the program exited with {code}; its stderr may tell why", exit_code=code)
+
+
+def _code(trap: wasmtime.Trap) -> str:
+    try:
+        code: Any = trap.trap_code
+    except ValueError:  # a code that this release of the binding does not name
+        return "UNKNOWN"
+    return "" if code is None else str(code.name)
+
+
+def _frames(trap: wasmtime.Trap) -> tuple[str, ...]:
+    shown = []
+    for frame in trap.frames[:MAX_FRAMES]:
+        try:
+            name = frame.func_name
+        except UnicodeDecodeError:
+            name = None
+        shown.append(clean(f"{name or f'function {frame.func_index}'} (offset 0x{frame.module_offset:x})"))
+    return tuple(shown)

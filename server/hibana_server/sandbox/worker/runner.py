@@ -1,0 +1,169 @@
+"""Runs one call: a fresh store and instance, the function, and everything thrown away afterwards."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable
+from typing import Any
+
+import wasmtime
+
+from hibana_server.domain.executions import Outcome
+from hibana_server.domain.text import clean
+from hibana_server.sandbox.frames import Done, Out, Run
+from hibana_server.sandbox.worker.call_state import CallState
+from hibana_server.sandbox.worker.deadline import Deadline
+from hibana_server.sandbox.worker.engine import MEMORIES, TABLE_ELEMENTS, TABLES
+from hibana_server.sandbox.worker.host_functions import Linker, LinkRefused
+from hibana_server.sandbox.worker.module_cache import Function, LoadedModule, ModuleCache
+from hibana_server.sandbox.worker.native import MEMORY_KIND, NO_FINALIZER, Failure, failure, ffi
+from hibana_server.sandbox.worker.outcomes import Circumstances, End, from_error, from_trap
+from hibana_server.sandbox.worker.wasi import set_wasi
+
+PAGE = 65536
+INITIALIZE = "_initialize"
+
+
+class Runner:
+    """The guest's side of a worker. One call at a time."""
+
+    def __init__(self, engine: wasmtime.Engine, cache_bytes: int, send: Callable[[Out | Done], None]) -> None:
+        self._engine = engine.ptr()
+        self._keep = engine
+        self._send = send
+        self._linker = Linker(engine)
+        self._modules = ModuleCache(engine, self._linker, cache_bytes)
+        self._deadline = Deadline(self._tick)
+        # Filled anew by every call; making them costs more than the calls that fill them.
+        self._instance = ffi.wasmtime_instance_t()
+        self._extern = ffi.wasmtime_extern_t()
+
+    def run(self, job: Run) -> None:
+        """Carry out a job and send its output and its end."""
+        state = CallState(self._send, self._tick, self._deadline.left, job.output_bytes)
+        evicted: tuple[str, ...] = ()
+        memory = cpu = wall = 0
+        try:
+            loaded, evicted = self._modules.get(job.key, job.path, job.size, frozenset(job.host_functions))
+        except LinkRefused as refused:
+            end = End(Outcome.DENIED, message=f"the import {clean(str(refused))} is not granted to this tier")
+        except (wasmtime.WasmtimeError, OSError) as error:
+            end = End(Outcome.LOST, message=clean(f"the compiled module could not be loaded: {error}", 512))
+        else:
+            self._linker.state = state
+            started, cpu_started = time.perf_counter_ns(), time.process_time_ns()
+            try:
+                end, memory = self._call(job, loaded, state)
+            finally:
+                self._linker.state = None
+            wall, cpu = time.perf_counter_ns() - started, time.process_time_ns() - cpu_started
+        self._send(
+            Done(
+                job.call,
+                end.outcome.value,
+                end.results,
+                end.code,
+                end.message,
+                end.exit_code,
+                end.backtrace,
+                wall,
+                cpu,
+                memory,
+                evicted,
+                job.key in self._modules,
+            )
+        )
+
+    def _tick(self) -> None:
+        """Make the running guest trap at its next check. Safe from any thread."""
+        ffi.wasmtime_engine_increment_epoch(self._engine)
+
+    def _call(self, job: Run, loaded: LoadedModule, state: CallState) -> tuple[End, int]:
+        function = loaded.function(job.function)
+        if function is None:
+            return End(Outcome.LOST, message="the module has no such function any more; upload it again"), 0
+        store = ffi.wasmtime_store_new(self._engine, None, NO_FINALIZER)
+        try:
+            context = ffi.wasmtime_store_context(store)
+            # The memory limit holds for each memory, hence one memory.
+            ffi.wasmtime_store_limiter(store, job.memory_bytes, TABLE_ELEMENTS, 1, TABLES, MEMORIES)
+            # Before the instance is made: start functions loop too.
+            ffi.wasmtime_context_set_epoch_deadline(context, 1)
+            if job.wasi:
+                set_wasi(context, state, job.program, job.argv, job.env, job.stdin)
+            self._deadline.arm(job.timeout)
+            try:
+                failed = self._instantiate_and_call(job, loaded, function, context)
+            finally:
+                self._deadline.disarm()
+            memory = self._memory(context)
+            if failed is not None:
+                return self._explain(failed, job, state, memory), memory
+            return End(Outcome.OK, _results(function)), memory
+        finally:
+            ffi.wasmtime_store_delete(store)
+
+    def _instantiate_and_call(self, job: Run, loaded: LoadedModule, function: Function, context: Any) -> Failure | None:
+        instance = ctypes.byref(self._instance)
+        trap = ctypes.POINTER(ffi.wasm_trap_t)()
+        # A failed instantiation leaves the old handle in the buffer; index 0 of store 0 belongs to nobody.
+        ctypes.memset(instance, 0, ctypes.sizeof(self._instance))
+        error = ffi.wasmtime_instance_pre_instantiate(loaded.pre_pointer, context, instance, ctypes.byref(trap))
+        failed = failure(error, trap)
+        if failed is not None:
+            return failed
+        if job.wasi and job.function not in (INITIALIZE, "_start"):
+            initialize = loaded.function(INITIALIZE)
+            if initialize is not None and not initialize.parameters:
+                failed = self._invoke(initialize, context)
+                if failed is not None:
+                    return failed
+        for value, kind, argument in zip(function.arguments, function.parameters, job.arguments, strict=True):
+            setattr(value.of, kind, argument)
+        return self._invoke(function, context)
+
+    def _invoke(self, function: Function, context: Any) -> Failure | None:
+        extern = ctypes.byref(self._extern)
+        instance = ctypes.byref(self._instance)
+        if not ffi.wasmtime_instance_export_get(context, instance, function.name, len(function.name), extern):
+            return wasmtime.WasmtimeError("the export is gone")
+        trap = ctypes.POINTER(ffi.wasm_trap_t)()
+        error = ffi.wasmtime_func_call(
+            context,
+            ctypes.byref(self._extern.of.func),
+            function.arguments,
+            len(function.parameters),
+            function.returned,
+            len(function.results),
+            ctypes.byref(trap),
+        )
+        return failure(error, trap)
+
+    def _memory(self, context: Any) -> int:
+        """Return the size of the exported memory, which never shrinks: its peak. 0 where none is exported."""
+        instance = ctypes.byref(self._instance)
+        extern = ctypes.byref(self._extern)
+        if self._instance.store_id == 0:
+            return 0
+        if not ffi.wasmtime_instance_export_get(context, instance, b"memory", 6, extern):
+            return 0
+        if self._extern.kind != MEMORY_KIND:
+            return 0
+        return int(ffi.wasmtime_memory_size(context, ctypes.byref(self._extern.of.memory))) * PAGE
+
+    def _explain(self, failed: Failure, job: Run, state: CallState, memory: int) -> End:
+        seen = Circumstances(
+            timeout=job.timeout,
+            deadline_passed=self._deadline.passed,
+            output_exceeded=state.output_exceeded,
+            abort_message=state.abort_message,
+            glue_called=state.glue_called,
+            memory_bytes=memory,
+            memory_limit=job.memory_bytes,
+        )
+        return from_trap(failed, seen) if isinstance(failed, wasmtime.Trap) else from_error(failed, seen)
+
+
+def _results(function: Function) -> tuple[int | float, ...]:
+    return tuple(getattr(value.of, kind) for value, kind in zip(function.returned, function.results, strict=True))

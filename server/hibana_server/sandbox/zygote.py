@@ -1,0 +1,147 @@
+"""The front's side of the zygote: starts it, asks it for workers, hears of their ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from hibana_server.sandbox.frames import Exited, Spawn, Spawned, encoder, zygote_decoder
+
+log = structlog.get_logger("hibana.sandbox")
+
+_MESSAGE = 4096
+_STOP_SECONDS = 2.0
+_CHANNEL_BUFFER = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Born:
+    """A worker that was just forked."""
+
+    pid: int
+    pidfd: int
+    sock: socket.socket
+    """The front's end of the channel, non-blocking."""
+
+
+class ZygoteGone(Exception):
+    """The zygote ended; a new one can be started."""
+
+
+class Zygote:
+    """One zygote process."""
+
+    def __init__(self, on_exit: Callable[[int, int], None], on_gone: Callable[[], None]) -> None:
+        """Take what to call when a worker ended (pid, wait status), and when the zygote itself did."""
+        self._on_exit = on_exit
+        self._on_gone = on_gone
+        self._loop = asyncio.get_running_loop()
+        self._requests = 0
+        self._waiting: dict[int, tuple[asyncio.Future[Born], socket.socket]] = {}
+        self._gone = False
+        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                # -P: the directory the service was started in is no place to import from.
+                [sys.executable, "-P", "-m", "hibana_server.sandbox.worker.zygote", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={name: os.environ[name] for name in ("PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ},
+                # A session of its own, so that the terminal's Ctrl-C does not end guests before the drain.
+                start_new_session=True,
+            )
+        control.setblocking(False)  # noqa: FBT003 - the only way it can be said
+        self._control = control
+        self._loop.add_reader(control.fileno(), self._readable)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the zygote."""
+        return self._process.pid
+
+    async def spawn(self, data_bytes: int, cache_bytes: int) -> Born:
+        """Fork a worker. Raises ZygoteGone."""
+        if self._gone:
+            raise ZygoteGone
+        self._requests += 1
+        number = self._requests
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with theirs:
+            ours.setblocking(False)  # noqa: FBT003 - as above
+            for end in (ours, theirs):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _CHANNEL_BUFFER)
+            future: asyncio.Future[Born] = self._loop.create_future()
+            self._waiting[number] = (future, ours)
+            try:
+                socket.send_fds(
+                    self._control, [encoder.encode(Spawn(number, data_bytes, cache_bytes))], [theirs.fileno()]
+                )
+            except OSError:
+                del self._waiting[number]
+                ours.close()
+                raise ZygoteGone from None
+        return await future
+
+    async def stop(self) -> None:
+        """End the zygote and with it every worker; returns when the zygote is gone."""
+        self._leave()
+        try:
+            await asyncio.wait_for(asyncio.to_thread(self._process.wait), _STOP_SECONDS)
+        except TimeoutError:
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
+
+    def _readable(self) -> None:
+        try:
+            data, descriptors, _flags, _address = socket.recv_fds(self._control, _MESSAGE, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, descriptors = b"", []
+        if not data:
+            log.warning("zygote gone", pid=self.pid)
+            self._leave()
+            # Only collects the status: it has closed its socket, which it does by ending.
+            self._loop.run_in_executor(None, self._process.wait)
+            self._on_gone()
+            return
+        self._hear(zygote_decoder.decode(data), descriptors)
+
+    def _hear(self, message: Spawned | Exited, descriptors: list[int]) -> None:
+        if isinstance(message, Exited):
+            self._on_exit(message.pid, message.status)
+            return
+        future, sock = self._waiting.pop(message.request)
+        if message.pid == 0:
+            sock.close()
+            if not future.done():
+                future.set_exception(ZygoteGone("fork failed"))
+            return
+        born = Born(message.pid, descriptors[0], sock)
+        if future.done():  # nobody waits any more
+            signal.pidfd_send_signal(born.pidfd, signal.SIGKILL)
+            os.close(born.pidfd)
+            sock.close()
+        else:
+            future.set_result(born)
+
+    def _leave(self) -> None:
+        if self._gone:
+            return
+        self._gone = True
+        self._loop.remove_reader(self._control.fileno())
+        self._control.close()
+        for future, sock in self._waiting.values():
+            sock.close()
+            if not future.done():
+                future.set_exception(ZygoteGone())
+        self._waiting.clear()

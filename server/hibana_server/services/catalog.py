@@ -1,0 +1,99 @@
+"""From a reference to the module and version it means, for this caller.
+
+Every call goes through here, so what was found is kept until any process commits a change to the
+registry (`ModuleStore.generation`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hibana_server.domain.access import Action, Denied, decide, refusal
+from hibana_server.domain.callers import Caller
+from hibana_server.domain.errors import FailedPrecondition, NotFound
+from hibana_server.domain.modules import Module, ModuleVersion, Severity
+from hibana_server.domain.ports import ModuleStore
+from hibana_server.domain.references import Reference, parse
+from hibana_server.domain.tiers import Tier
+
+MAX_KEPT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A version that the caller may run."""
+
+    module: Module
+    version: ModuleVersion
+
+
+class Catalog:
+    """Finds modules and versions and asks the access rules."""
+
+    def __init__(self, store: ModuleStore) -> None:
+        self._store = store
+        self._generation = -1
+        self._targets: dict[tuple[Caller, str], Target] = {}
+
+    async def module(self, caller: Caller, reference: str, action: Action, field: str = "module") -> Module:
+        """Return the module if the caller may do this to it.
+
+        Raises Invalid, NotFound, PermissionDenied, FailedPrecondition.
+        """
+        return await self._module(caller, parse(reference, field), action)
+
+    async def version(self, caller: Caller, reference: str, field: str = "version") -> tuple[Module, ModuleVersion]:
+        """Return the version meant, or the live one; unpublished ones for those in charge only."""
+        parsed = parse(reference, field)
+        module = await self._module(caller, parsed, Action.VIEW)
+        return module, await self._version(caller, module, parsed.version)
+
+    async def runnable(self, caller: Caller, reference: str) -> Target:
+        """Return what to run. Raises as `module`, and FailedPrecondition(NOT_RUNNABLE, NO_LIVE_VERSION)."""
+        generation = self._store.generation()
+        if generation != self._generation or len(self._targets) >= MAX_KEPT:
+            self._targets.clear()
+            self._generation = generation
+        key = (caller, reference)
+        target = self._targets.get(key)
+        if target is None:
+            target = await self._find_runnable(caller, reference)
+            # What was read may be older than a change committed meanwhile: keep it only if nothing changed.
+            if self._generation == generation == self._store.generation():
+                self._targets[key] = target
+        return target
+
+    async def _find_runnable(self, caller: Caller, reference: str) -> Target:
+        parsed = parse(reference)
+        module = await self._module(caller, parsed, Action.EXECUTE)
+        version = await self._version(caller, module, parsed.version)
+        if not version.facts.runnable:
+            errors = [f for f in version.facts.findings if f.severity is Severity.ERROR]
+            first = f"{errors[0].text} {errors[0].fix}" if errors else ""
+            raise FailedPrecondition(f"version {version.version} cannot run: {first}", findings=errors)
+        return Target(module, version)
+
+    async def _module(self, caller: Caller, reference: Reference, action: Action) -> Module:
+        if reference.uid:
+            module = await self._store.get(reference.uid)
+        else:
+            tier = reference.tier or Tier.USER
+            namespace = (reference.owner or caller.subject) if tier is Tier.USER else ""
+            module = await self._store.find(tier, namespace, reference.name)
+        if module is None:
+            raise refusal(Denied("", visible=False))
+        decision = decide(caller, action, module)
+        if isinstance(decision, Denied):
+            raise refusal(decision)
+        return module
+
+    async def _version(self, caller: Caller, module: Module, label: str) -> ModuleVersion:
+        if not label and not module.live_version:
+            raise FailedPrecondition(
+                "the module has no live version; name one with @VERSION or publish one", reason="NO_LIVE_VERSION"
+            )
+        version = await self._store.get_version(module.uid, label or module.live_version)
+        hidden = version is not None and version.publish_time is None
+        if version is None or (hidden and isinstance(decide(caller, Action.INSPECT, module), Denied)):
+            raise NotFound("no such version of this module; `hibana modules versions` lists those that are there")
+        return version

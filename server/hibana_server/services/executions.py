@@ -1,0 +1,250 @@
+"""Running functions: admission, start, cancel, and the records of the past."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from hibana_server.domain.access import Action
+from hibana_server.domain.callers import Caller
+from hibana_server.domain.errors import FailedPrecondition, Invalid, NotFound, Unavailable
+from hibana_server.domain.executions import Cache, Execution, Outcome, State
+from hibana_server.domain.ids import now_us, uuid7
+from hibana_server.domain.ports import (
+    Artifact,
+    Artifacts,
+    BlobStore,
+    ExecutionFilter,
+    ExecutionStore,
+    Job,
+    Sandbox,
+    SandboxPool,
+)
+from hibana_server.domain.references import UID, parse
+from hibana_server.domain.tiers import Tier, TierPolicy
+from hibana_server.domain.values import coerce
+from hibana_server.services import paging
+from hibana_server.services.calls import (
+    DEFAULT_FUNCTION,
+    Call,
+    check_input,
+    effective_limits,
+    find_function,
+    memory_limit,
+    recorded_input,
+    uses_wasi,
+)
+from hibana_server.services.catalog import Catalog, Target
+from hibana_server.services.run import Run
+
+MAX_KNOWN_ARTIFACTS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionList:
+    """A page of records as the caller may see them."""
+
+    executions: tuple[Execution, ...]
+    next_page_token: str
+    total_size: int
+
+
+class Executions:
+    """Starts runs, knows those that run now, and reads the records of all."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        artifacts: Artifacts,
+        blobs: BlobStore,
+        pool: SandboxPool,
+        store: ExecutionStore,
+        policies: Mapping[Tier, TierPolicy],
+        on_done: Callable[[Execution, Tier], None],
+    ) -> None:
+        self._catalog = catalog
+        self._artifacts = artifacts
+        self._blobs = blobs
+        self._pool = pool
+        self._store = store
+        self._policies = policies
+        self._on_done = on_done
+        self._running: dict[str, Run] = {}
+        self._known: dict[tuple[str, Tier], Artifact] = {}
+        self._admitting = True
+        self._one_ended = asyncio.Event()
+
+    @property
+    def running(self) -> int:
+        """Number of executions whose record is not final."""
+        return len(self._running)
+
+    def stop_admitting(self) -> None:
+        """Refuse new runs from now on; those that run go on."""
+        self._admitting = False
+
+    async def wait_for_one(self, seconds: float) -> None:
+        """Wait until one of the running executions has ended, at most this long."""
+        self._one_ended.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._one_ended.wait()
+
+    def cancel_all(self, outcome: Outcome) -> None:
+        """End every run; for the end of a drain."""
+        for run in list(self._running.values()):
+            run.cancel(outcome)
+
+    async def start(self, caller: Caller, call: Call, *, keep_events: bool, head_bytes: int = 0) -> Run:
+        """Admit and start a run. Whoever called this owns it and cancels it when its reader goes away.
+
+        Raises Invalid, NotFound, PermissionDenied, FailedPrecondition, Exhausted, Unavailable; then nothing ran.
+        """
+        if not self._admitting:
+            raise Unavailable("the service is stopping; try again in a moment", retry_after=1.0)
+        target = await self._catalog.runnable(caller, call.reference)
+        facts = target.version.facts
+        function = call.function or DEFAULT_FUNCTION
+        export = find_function(facts, function)
+        check_input(call, facts)
+        arguments = coerce(call.arguments, export)
+        policy = self._policies[target.module.tier]
+        sandbox, artifact, cache = await self._reserve(
+            caller, target, memory_limit(call, target.module, policy), policy
+        )
+        now = now_us()
+        execution = Execution(
+            uid=uuid7(),
+            module_uid=target.module.uid,
+            version=target.version.version,
+            sha256=target.version.sha256,
+            caller=caller.subject,
+            function=function,
+            state=State.RUNNING,
+            input=recorded_input(call, arguments, export),
+            limits=effective_limits(call, target.module, policy),
+            create_time=now,
+            request_id=call.request_id,
+            cache=cache,
+            start_time=now,
+        )
+        job = Job(
+            artifact=artifact,
+            wasi=uses_wasi(facts),
+            function=function,
+            arguments=arguments,
+            result_types=export.results,
+            limits=execution.limits,
+            host_functions=policy.host_functions,
+            program=target.module.name,
+            argv=call.argv,
+            env=tuple(call.env.items()),
+            stdin=call.stdin,
+        )
+        tier = target.module.tier
+
+        def final(record: Execution) -> None:
+            self._running.pop(record.uid, None)
+            self._one_ended.set()
+            self._on_done(record, tier)
+
+        run = Run(
+            execution,
+            export.results,
+            sandbox,
+            self._store,
+            on_final=final,
+            keep_events=keep_events,
+            head_bytes=head_bytes,
+        )
+        self._running[execution.uid] = run
+        try:
+            if keep_events:
+                # The name is told with the first event: from then on a crash must leave a record.
+                await self._store.begin(execution)
+        except BaseException:
+            self._running.pop(execution.uid, None)
+            sandbox.release()
+            # The row may be there by now; it must not stay RUNNING.
+            cancelled = replace(execution, state=State.DONE, outcome=Outcome.CANCELLED, end_time=now_us())
+            self._store.finish(cancelled).add_done_callback(_forget)
+            raise
+        sandbox.start(job, run)
+        if not keep_events:
+            run.record_if_long()
+        return run
+
+    async def get(self, caller: Caller, uid: str) -> Execution:
+        """Return a record, whole. Raises NotFound for others' executions like for unknown ones."""
+        run = self._running.get(uid)
+        record = run.execution if run is not None else await self._store.get(uid) if UID.match(uid) else None
+        if record is None or not (caller.is_admin or record.caller == caller.subject):
+            raise NotFound("no such execution, or not one of yours; `hibana executions list` shows those that are")
+        return record
+
+    async def cancel(self, caller: Caller, uid: str) -> Execution:
+        """Stop an execution and return its final record. Raises FailedPrecondition(EXECUTION_ENDED)."""
+        await self.get(caller, uid)
+        run = self._running.get(uid)
+        if run is None:
+            raise FailedPrecondition("the execution has ended already", reason="EXECUTION_ENDED")
+        run.cancel()
+        return (await run.wait()).execution
+
+    async def list_executions(
+        self, caller: Caller, where: ExecutionFilter, module: str, *, page_size: int, page_token: str
+    ) -> ExecutionList:
+        """Return a page of records: the caller's own; all for admins."""
+        if module:
+            if parse(module).version:
+                raise Invalid.field("module", "names a version; put it into the field version")
+            found = await self._catalog.module(caller, module, Action.VIEW)
+            where = replace(where, module_uid=found.uid)
+        if not caller.is_admin:
+            if where.caller not in ("", caller.subject):
+                return ExecutionList((), "", 0)
+            where = replace(where, caller=caller.subject)
+        cursor = paging.unseal(page_token, where)
+        page = await self._store.list_executions(where, limit=paging.page_size(page_size), cursor=cursor)
+        return ExecutionList(page.executions, paging.seal(page.next_cursor, where), page.total_size)
+
+    async def _reserve(
+        self, caller: Caller, target: Target, memory_bytes: int, policy: TierPolicy
+    ) -> tuple[Sandbox, Artifact, Cache]:
+        """Reserve a sandbox and make sure that the module's artifact is there, in the cheapest order.
+
+        A module that was never asked for is looked up (or compiled) before a sandbox is held for it.
+        """
+        tier, sha256 = target.module.tier, target.version.sha256
+        artifact = self._known.get((sha256, tier))
+        fresh = artifact is None
+        if artifact is None:
+            artifact = await self._ensure(target, policy)
+        sandbox = self._pool.try_acquire(tier, caller.subject, artifact.key, memory_bytes)
+        if sandbox is None:
+            sandbox = await self._pool.acquire(tier, caller.subject, artifact.key, memory_bytes)
+        if sandbox.warm:
+            return sandbox, artifact, Cache.MEMORY
+        if not fresh:
+            try:
+                artifact = await self._ensure(target, policy)
+            except BaseException:
+                sandbox.release()
+                raise
+        return sandbox, artifact, artifact.cache
+
+    async def _ensure(self, target: Target, policy: TierPolicy) -> Artifact:
+        tier, sha256 = target.module.tier, target.version.sha256
+        artifact = await self._artifacts.ensure(sha256, tier, policy, self._blobs)
+        if len(self._known) >= MAX_KNOWN_ARTIFACTS:
+            self._known.clear()
+        self._known[sha256, tier] = replace(artifact, cache=Cache.DISK)
+        return artifact
+
+
+def _forget(future: asyncio.Future[None]) -> None:
+    """Take the exception of a write nobody waits for; the store has logged it."""
+    if not future.cancelled():
+        future.exception()

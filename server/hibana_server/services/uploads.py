@@ -1,0 +1,202 @@
+"""Uploads: bytes in, checked, inspected, compiled, stored. Nothing is visible before all of it held."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+
+from hibana_server.domain.access import Denied, may_create
+from hibana_server.domain.callers import Caller
+from hibana_server.domain.errors import AlreadyExists, Invalid, PermissionDenied
+from hibana_server.domain.ids import now_us, uuid7
+from hibana_server.domain.modules import Module, ModuleLimits, ModuleVersion, Status
+from hibana_server.domain.ports import Artifacts, BlobStore, ModuleStore, StagedBlob
+from hibana_server.domain.tiers import Tier, TierPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleSpec:
+    """What the creator decides about a module."""
+
+    description: str = ""
+    is_public: bool = False
+    allowed_users: tuple[str, ...] = ()
+    limits: ModuleLimits = ModuleLimits()
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def shared(self) -> bool:
+        """Tell whether it lets others than the owner run the module."""
+        return self.is_public or bool(self.allowed_users)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """The header of an upload."""
+
+    tier: Tier
+    name: str
+    version: str
+    sha256: str = ""
+    """Expected digest, lower-case hex; empty skips the check."""
+    size: int = 0
+    """Expected size in bytes; 0 skips the check."""
+    publish: bool = True
+    validate_only: bool = False
+    spec: ModuleSpec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """The stored (or only inspected) version."""
+
+    module: Module
+    version: ModuleVersion
+    compile_seconds: float
+    existed: bool
+
+
+class Uploads:
+    """The write side of the registry, as far as bytes go."""
+
+    def __init__(
+        self, store: ModuleStore, blobs: BlobStore, artifacts: Artifacts, policies: Mapping[Tier, TierPolicy]
+    ) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._artifacts = artifacts
+        self._policies = policies
+
+    def max_bytes(self, tier: Tier) -> int:
+        """Return the size an upload of this tier may have, bytes."""
+        return self._policies[tier].wasm_bytes
+
+    async def upload(self, caller: Caller, upload: Upload, chunks: AsyncIterator[bytes]) -> Uploaded:
+        """Take the bytes and answer when the version can run.
+
+        Raises PermissionDenied, Invalid (digest, size, bytes, limits), AlreadyExists, Exhausted, Unavailable.
+        """
+        decision = may_create(caller, upload.tier)
+        if isinstance(decision, Denied):
+            raise PermissionDenied(decision.text)
+        if upload.tier is not Tier.USER and upload.spec is not None and upload.spec.shared:
+            raise Invalid.field("header.module", "is_public and allowed_users are for user modules; leave them out")
+        known = await self._known_module(caller, upload)
+        async with self._blobs.stage() as staged:
+            sha256, size = await self._receive(staged, upload, chunks)
+            if known is not None and (stored := await self._stored(known, upload, sha256)) is not None:
+                return stored
+            policy = self._policies[upload.tier]
+            compiled = await self._artifacts.compile(staged.path, sha256, policy, upload.tier)
+            now = now_us()
+            module = known or _new_module(caller, upload, now)
+            publish = upload.publish and compiled.facts.runnable
+            version = ModuleVersion(
+                module_uid=module.uid,
+                version=upload.version,
+                sha256=sha256,
+                size=size,
+                facts=compiled.facts,
+                creator=caller.subject,
+                create_time=now,
+                publish_time=now if publish else None,
+            )
+            if upload.validate_only:
+                shown = replace(module, live_version=upload.version) if publish else module
+                return Uploaded(shown, version, compiled.seconds, existed=False)
+            await staged.commit()
+            stored_module, stored_version = await self._store.add_version(module, version, publish=publish)
+        # Two uploads of the same bytes may have raced: the loser sees the winner's row.
+        existed = stored_version.create_time != now or stored_version.creator != caller.subject
+        return Uploaded(stored_module, stored_version, compiled.seconds, existed=existed)
+
+    async def _known_module(self, caller: Caller, upload: Upload) -> Module | None:
+        namespace = caller.subject if upload.tier is Tier.USER else ""
+        module = await self._store.find(upload.tier, namespace, upload.name)
+        if module is None:
+            return None
+        if module.status is Status.DELETED:
+            raise AlreadyExists(
+                "a deleted module holds this name; undelete it or choose another name", reason="NAME_TAKEN"
+            )
+        if upload.spec is not None and upload.spec != _spec_of(module):
+            raise Invalid.field(
+                "header.module",
+                "differs from the module that exists; leave it out here and change the module with UpdateModule",
+                reason="SPEC_DIFFERS",
+            )
+        return module
+
+    async def _stored(self, module: Module, upload: Upload, sha256: str) -> Uploaded | None:
+        version = await self._store.get_version(module.uid, upload.version)
+        if version is None:
+            return None
+        if version.sha256 != sha256:
+            raise AlreadyExists(
+                "the version exists with other bytes, and a version's bytes never change; choose another version",
+                reason="VERSION_TAKEN",
+            )
+        return Uploaded(module, version, 0.0, existed=True)
+
+    async def _receive(self, staged: StagedBlob, upload: Upload, chunks: AsyncIterator[bytes]) -> tuple[str, int]:
+        limit = self.max_bytes(upload.tier)
+        if upload.size > limit:
+            raise _too_large(upload.size, limit, upload.tier)
+        received = 0
+        async for chunk in chunks:
+            received += len(chunk)
+            if received > limit:
+                raise _too_large(received, limit, upload.tier)
+            if upload.size and received > upload.size:
+                break
+            await staged.write(chunk)
+        if upload.size and received != upload.size:
+            more = "more than that" if received > upload.size else f"{received}"
+            raise Invalid.field(
+                "header.size_bytes",
+                f"announced {upload.size} bytes, received {more}; send the file again",
+                reason="SIZE_DIFFERS",
+            )
+        info = await staged.finish()
+        if upload.sha256 and info.sha256 != upload.sha256:
+            raise Invalid.field(
+                "header.sha256",
+                f"the received bytes have the digest {info.sha256}; send the file again",
+                reason="DIGEST_DIFFERS",
+            )
+        return info.sha256, info.size
+
+
+def _new_module(caller: Caller, upload: Upload, now: int) -> Module:
+    spec = upload.spec or ModuleSpec()
+    return Module(
+        uid=uuid7(),
+        tier=upload.tier,
+        owner=caller.subject,
+        name=upload.name,
+        description=spec.description,
+        is_public=spec.is_public,
+        allowed_users=spec.allowed_users,
+        limits=spec.limits,
+        labels=dict(spec.labels),
+        create_time=now,
+        update_time=now,
+    )
+
+
+def _spec_of(module: Module) -> ModuleSpec:
+    return ModuleSpec(
+        description=module.description,
+        is_public=module.is_public,
+        allowed_users=tuple(sorted(module.allowed_users)),
+        limits=module.limits,
+        labels=tuple(sorted(module.labels.items())),
+    )
+
+
+def _too_large(size: int, limit: int, tier: Tier) -> Invalid:
+    return Invalid.field(
+        "wasm",
+        f"{size} bytes or more, but a {tier} module has at most {limit}; strip its debug sections",
+        reason="MODULE_LIMIT",
+    )

@@ -1,0 +1,1 @@
+"""Settings of the service. A leaf: knows nothing of the rest."""

@@ -1,0 +1,157 @@
+"""Settings: one file (TOML), overridden by environment variables, overridden by command line options.
+
+A setting `pool.max_sandboxes` is `max_sandboxes` in section `[pool]` of the file and
+`HIBANA_SERVER_POOL_MAX_SANDBOXES` in the environment. Unknown names are errors, so that a typing
+mistake never silently leaves a default in force. docs/settings.md lists all; a test keeps it true.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+
+PREFIX = "HIBANA_SERVER_"
+
+
+class SettingsError(Exception):
+    """A setting is unknown or out of range; the text says which and what is accepted."""
+
+
+class PoolSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Sandbox processes."""
+
+    max_sandboxes: int = 0
+    """Guests that run at the same time; 0 means four for each CPU, at least four."""
+    memory_budget: int = 0
+    """Sum of the memory limits of running guests, bytes; 0 means half of the machine's memory."""
+    max_queue: int = 256
+    """Calls that may wait for a sandbox; past it they are refused at once."""
+    idle_seconds: float = 60.0
+    """Seconds after which an unused sandbox process ends."""
+    module_cache_bytes: int = 64 * 1024 * 1024
+    """Compiled modules one sandbox process keeps mapped, bytes."""
+
+
+class CompileSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Compiling uploaded modules."""
+
+    concurrency: int = 0
+    """Compiles at the same time; 0 means half of the CPUs, at least one."""
+    max_queue: int = 32
+    """Compiles that may wait; past it uploads are refused at once."""
+    artifact_bytes: int = 2 * 1024 * 1024 * 1024
+    """Compiled artifacts kept on disk, bytes; the least recently used go first."""
+
+
+class LogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Logs go to stderr."""
+
+    level: str = "info"
+    """debug, info, warning or error."""
+    format: str = "auto"
+    """json, text, or auto (text on a terminal)."""
+    access: bool = True
+    """Whether every call gets a line (calls that failed always do)."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings of `hibana-server serve`."""
+
+    data_dir: str = ".hibana"
+    """Directory of everything that is kept: databases, modules, artifacts, keys."""
+    listen: str = "127.0.0.1:50051"
+    """Address of the gRPC port; port 0 takes a free one."""
+    http: str = "127.0.0.1:8080"
+    """Address of /healthz and /metrics; `off` switches it off, port 0 takes a free one."""
+    allow_plaintext: bool = False
+    """Whether other than loopback addresses may be listened on without TLS."""
+    reflection: bool = True
+    """Whether gRPC reflection answers (it needs no token)."""
+    drain_seconds: float = 20.0
+    """Seconds that running calls get to end after SIGTERM before they are cancelled."""
+    upload_stall_seconds: float = 30.0
+    """Seconds an upload may send nothing before it is given up."""
+    pool: PoolSection = PoolSection()
+    """Sandbox processes."""
+    compile: CompileSection = CompileSection()
+    """Compiling uploaded modules."""
+    log: LogSection = LogSection()
+    """Logs."""
+
+
+def load(
+    file: Path | None = None, environ: Mapping[str, str] = os.environ, options: Mapping[str, Any] | None = None
+) -> Settings:
+    """Read the settings. `options` are top-level settings from the command line; None values do not count.
+
+    Raises SettingsError.
+    """
+    merged: dict[str, Any] = _read(file) if file is not None else {}
+    _overlay_environment(merged, environ)
+    merged.update({name: value for name, value in (options or {}).items() if value is not None})
+    try:
+        settings = msgspec.convert(merged, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"settings: {error}") from None
+    _check(settings)
+    return settings
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return dict(msgspec.toml.decode(file.read_bytes(), type=dict[str, Any]))
+    except OSError as error:
+        raise SettingsError(f"cannot read {file}: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: {error}") from None
+
+
+def _overlay_environment(merged: dict[str, Any], environ: Mapping[str, str]) -> None:
+    names = dict(variables())
+    for variable, text in environ.items():
+        if not variable.startswith(PREFIX):
+            continue
+        path = names.get(variable)
+        if path is None:
+            raise SettingsError(f"unknown setting {variable}; known are: {', '.join(sorted(names))}")
+        place = merged
+        for part in path[:-1]:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise SettingsError(f"settings: {part} must be a section, [{part}]")
+        place[path[-1]] = text
+
+
+def variables() -> list[tuple[str, tuple[str, ...]]]:
+    """Return every environment variable with the path of the setting it sets."""
+    found: list[tuple[str, tuple[str, ...]]] = []
+    for name, kind in get_type_hints(Settings).items():
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            found += [(f"{PREFIX}{name}_{inner}".upper(), (name, inner)) for inner in get_type_hints(kind)]
+        else:
+            found.append((f"{PREFIX}{name}".upper(), (name,)))
+    return found
+
+
+def _check(settings: Settings) -> None:
+    rules = (
+        ("pool.max_sandboxes", 0 <= settings.pool.max_sandboxes <= 1024, "0 to 1024"),
+        ("pool.memory_budget", settings.pool.memory_budget >= 0, "0 or more bytes"),
+        ("pool.max_queue", 0 <= settings.pool.max_queue <= 100_000, "0 to 100000"),
+        ("pool.idle_seconds", 0 < settings.pool.idle_seconds <= 86400, "more than 0, at most 86400"),
+        ("pool.module_cache_bytes", settings.pool.module_cache_bytes >= 0, "0 or more bytes"),
+        ("compile.concurrency", 0 <= settings.compile.concurrency <= 256, "0 to 256"),
+        ("compile.max_queue", 0 <= settings.compile.max_queue <= 10_000, "0 to 10000"),
+        ("compile.artifact_bytes", settings.compile.artifact_bytes > 0, "more than 0 bytes"),
+        ("drain_seconds", 0 <= settings.drain_seconds <= 3600, "0 to 3600"),
+        ("upload_stall_seconds", 0 < settings.upload_stall_seconds <= 3600, "more than 0, at most 3600"),
+        ("log.level", settings.log.level in ("debug", "info", "warning", "error"), "debug, info, warning or error"),
+        ("log.format", settings.log.format in ("auto", "json", "text"), "auto, json or text"),
+    )
+    for name, holds, accepted in rules:
+        if not holds:
+            raise SettingsError(f"settings: {name} must be {accepted}")

@@ -1,0 +1,1 @@
+"""Keep what must outlive the process: blobs, modules, records of executions, keys."""

@@ -1,0 +1,1 @@
+"""Schema revisions of the databases, in order; run by `storage.migrate`."""

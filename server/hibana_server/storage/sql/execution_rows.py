@@ -1,0 +1,104 @@
+"""Turn execution records into rows and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+from sqlalchemy import RowMapping
+
+from hibana_server.domain.executions import (
+    Cache,
+    CapturedOutput,
+    Execution,
+    Failure,
+    Input,
+    Limits,
+    Outcome,
+    State,
+    Usage,
+)
+
+Value = str | int | float | bytes | None
+"""What a database driver takes for a column."""
+
+NO_INPUT = Input()
+NO_OUTPUT = CapturedOutput()
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """The bulk of a record, which only a look at the single record needs."""
+
+    input: Input
+    output: CapturedOutput
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_detail = msgspec.msgpack.Decoder(Detail).decode
+_decode_failure = msgspec.msgpack.Decoder(Failure).decode
+
+
+def execution_row(execution: Execution) -> tuple[Value, ...]:
+    """Return the row, in the order of the columns of `tables.executions`."""
+    usage = execution.usage
+    limits = execution.limits
+    failure = execution.failure
+    return (
+        execution.uid,
+        execution.module_uid,
+        execution.version,
+        execution.sha256,
+        execution.caller,
+        execution.function,
+        execution.state.value,
+        execution.outcome.value if execution.outcome is not None else None,
+        execution.cache.value if execution.cache is not None else None,
+        execution.request_id,
+        execution.create_time,
+        execution.start_time,
+        execution.end_time,
+        usage.execution_ns,
+        usage.cpu_ns,
+        usage.memory_bytes,
+        limits.memory_bytes,
+        limits.timeout,
+        limits.output_bytes,
+        encode_failure(failure) if failure is not None else None,
+        _encode(Detail(execution.input, execution.output)),
+    )
+
+
+def encode_failure(failure: Failure) -> bytes:
+    """Return the content of the failure column."""
+    return _encode(failure)
+
+
+def execution_from(row: RowMapping) -> Execution:
+    """Return the record of a row; a row read without its detail gives empty input and output."""
+    encoded = row.get("detail")
+    detail = Detail(NO_INPUT, NO_OUTPUT) if encoded is None else _decode_detail(encoded)
+    return Execution(
+        uid=row["uid"],
+        module_uid=row["module_uid"],
+        version=row["version"],
+        sha256=row["sha256"],
+        caller=row["caller"],
+        function=row["function"],
+        state=State(row["state"]),
+        input=detail.input,
+        limits=Limits(
+            memory_bytes=row["limit_memory_bytes"],
+            timeout=row["limit_timeout"],
+            output_bytes=row["limit_output_bytes"],
+        ),
+        create_time=row["create_time"],
+        request_id=row["request_id"],
+        cache=Cache(row["cache"]) if row["cache"] is not None else None,
+        outcome=Outcome(row["outcome"]) if row["outcome"] is not None else None,
+        failure=_decode_failure(row["failure"]) if row["failure"] is not None else None,
+        output=detail.output,
+        usage=Usage(execution_ns=row["execution_ns"], cpu_ns=row["cpu_ns"], memory_bytes=row["memory_bytes"]),
+        start_time=row["start_time"],
+        end_time=row["end_time"],
+    )

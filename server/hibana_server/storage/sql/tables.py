@@ -1,0 +1,113 @@
+"""Tables of the two databases. Times are microseconds since 1970, UTC."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+_NAMES = {
+    "pk": "pk_%(table_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+}
+
+registry = MetaData(naming_convention=_NAMES)
+executions_metadata = MetaData(naming_convention=_NAMES)
+
+modules = Table(
+    "modules",
+    registry,
+    Column("uid", Text, primary_key=True),
+    Column("tier", Text, nullable=False),
+    # Tier as a number, the first in lists highest, so that one descending index serves the order of lists.
+    Column("tier_rank", SmallInteger, nullable=False),
+    Column("namespace", Text, nullable=False),  # the owner for the user tier, empty otherwise
+    Column("owner", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("is_public", Boolean, nullable=False),
+    Column("labels", Text, nullable=False),  # JSON object
+    # Name, description and labels, case-folded: databases disagree on what a letter's case is.
+    Column("search_text", Text, nullable=False),
+    Column("memory_bytes", BigInteger),
+    Column("timeout", Float),
+    Column("live_version", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("create_time", BigInteger, nullable=False),
+    Column("update_time", BigInteger, nullable=False),
+    Column("delete_time", BigInteger),
+    UniqueConstraint("tier", "namespace", "name"),
+    Index(None, "tier_rank", "create_time", "uid"),
+    Index(None, "owner"),
+)
+
+allowed_users = Table(
+    "allowed_users",
+    registry,
+    Column("module_uid", Text, ForeignKey(modules.c.uid), primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Index(None, "subject"),
+)
+
+versions = Table(
+    "versions",
+    registry,
+    Column("module_uid", Text, ForeignKey(modules.c.uid), primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("sha256", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("facts", LargeBinary, nullable=False),  # JSON of domain.modules.ModuleFacts
+    Column("creator", Text, nullable=False),
+    Column("create_time", BigInteger, nullable=False),
+    Column("publish_time", BigInteger),
+    Index(None, "module_uid", "create_time", "version"),
+    Index(None, "sha256"),
+)
+
+executions = Table(
+    "executions",
+    executions_metadata,
+    Column("uid", Text, primary_key=True),  # UUIDv7: its order is the order of creation
+    Column("module_uid", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("caller", Text, nullable=False),
+    Column("function", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("outcome", Text),
+    Column("cache", Text),
+    Column("request_id", Text, nullable=False),
+    Column("create_time", BigInteger, nullable=False),
+    Column("start_time", BigInteger),
+    Column("end_time", BigInteger),
+    Column("execution_ns", BigInteger, nullable=False),
+    Column("cpu_ns", BigInteger, nullable=False),
+    Column("memory_bytes", BigInteger, nullable=False),
+    Column("limit_memory_bytes", BigInteger, nullable=False),
+    Column("limit_timeout", Float, nullable=False),  # seconds
+    Column("limit_output_bytes", BigInteger, nullable=False),
+    # Apart from the detail: lists show it, and the sweep of lost records writes it.
+    Column("failure", LargeBinary),  # msgpack of domain.executions.Failure
+    Column("detail", LargeBinary, nullable=False),  # msgpack of input and output
+    # Each index costs a page of log in every record's commit: these three serve a caller's own list, a
+    # module's list, and the sweep, which finds next to nothing in its own.
+    Index(None, "caller", "uid"),
+    Index(None, "module_uid", "uid"),
+    Index("ix_executions_open", "uid", sqlite_where=text("state <> 'done'"), postgresql_where=text("state <> 'done'")),
+)

@@ -1,0 +1,1 @@
+"""What is particular to SQLite: pragmas, the record writer, checkpoints, the change counter."""

@@ -1,0 +1,61 @@
+"""The statement that stores records of executions, made from the table's definition."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from sqlalchemy import ColumnElement, bindparam, literal_column
+from sqlalchemy.dialects import sqlite
+
+from hibana_server.domain.executions import Outcome, State
+from hibana_server.storage.sql.tables import executions
+
+MAX_ROWS = 64
+"""Rows of the largest statement; its parameters stay far below SQLite's 32,766."""
+
+_DIALECT = sqlite.dialect(paramstyle="qmark")
+_DONE: ColumnElement[str] = literal_column(f"'{State.DONE.value}'")
+_LOST: ColumnElement[str] = literal_column(f"'{Outcome.LOST.value}'")
+
+
+@cache
+def store_statement(rows: int) -> str:
+    """Return the statement that stores this many rows; its parameters are the rows' values in column order.
+
+    It inserts what is new and replaces what is not DONE yet: compare-and-set, in one statement.
+    """
+    names = executions.columns.keys()
+    insert = sqlite.insert(executions).values(
+        [{name: bindparam(f"r{row}_{name}") for name in names} for row in range(rows)]
+    )
+    upsert = insert.on_conflict_do_update(
+        index_elements=[executions.c.uid],
+        set_={name: insert.excluded[name] for name in names if name != "uid"},
+        where=executions.c.state != _DONE,
+    )
+    compiled = upsert.compile(dialect=_DIALECT)
+    expected = [f"r{row}_{name}" for row in range(rows) for name in names]
+    if compiled.positiontup != expected:
+        raise AssertionError("SQLAlchemy does not bind rows in the order of their columns any more.")
+    return str(compiled)
+
+
+@cache
+def sweep_statement() -> str:
+    """Return the statement that ends every open record as LOST; parameters: end_time, failure."""
+    statement = (
+        executions.update()
+        .where(executions.c.state != _DONE)
+        .values(state=_DONE, outcome=_LOST, end_time=bindparam("now"), failure=bindparam("why"))
+    )
+    compiled = statement.compile(dialect=_DIALECT)
+    if compiled.positiontup != ["now", "why"]:
+        raise AssertionError("SQLAlchemy does not bind values in the order given any more.")
+    return str(compiled)
+
+
+def split(count: int) -> list[int]:
+    """Return statement sizes, powers of two, that add up to count: few distinct statements stay prepared."""
+    sizes = [MAX_ROWS] * (count // MAX_ROWS)
+    rest = count % MAX_ROWS
+    return sizes + [1 << bit for bit in reversed(range(rest.bit_length())) if rest & (1 << bit)]

@@ -1,0 +1,29 @@
+"""The yardstick: the barest grpc.aio server, which answers with the bytes it got. `python -m tests.bench.echo`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+import uvloop
+
+METHOD = "/bench.Echo/Echo"
+
+
+async def _echo(request: bytes, _context: Any) -> bytes:
+    return request
+
+
+async def _serve() -> None:
+    server = grpc.aio.server()
+    handler = grpc.unary_unary_rpc_method_handler(_echo)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Echo", {"Echo": handler}),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(port, flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve())

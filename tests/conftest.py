@@ -1,0 +1,97 @@
+"""Settings of the whole suite: what tests may need besides Python, and what becomes of tests whose need is missing.
+
+A test says `@pytest.mark.needs_grpcurl`. Where grpcurl is missing the test is skipped, and the summary tells how to
+enable it. With HIBANA_REQUIRE_ALL=1, as in .ci/run, every skipped test is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import settings
+
+REQUIRE_ALL = os.environ.get("HIBANA_REQUIRE_ALL") == "1"
+
+# How long one example takes says more about the machine than about the code; the timeout of each test is the guard.
+settings.register_profile("hibana", settings(), deadline=None)
+settings.load_profile("hibana")
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something outside of Python that some tests cannot do without."""
+
+    what: str
+    """Completes the sentence "needs ...", for the marker's help and the reason of a skip."""
+    present: Callable[[], bool]
+    """Tells whether this machine has it; called once a session."""
+    enable: str
+    """One command that brings it."""
+
+    @property
+    def reason(self) -> str:
+        """Say why a test is skipped and how to enable it."""
+        return f"needs {self.what}: enable with `{self.enable}`; .ci/run always runs it"
+
+
+NEEDS = {
+    "needs_grpcurl": Need("grpcurl", lambda: shutil.which("grpcurl") is not None, "make tools"),
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare a marker for each need."""
+    for marker, need in NEEDS.items():
+        config.addinivalue_line("markers", f"{marker}: needs {need.what} ({need.enable})")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests whose need this machine lacks."""
+    lacking = {marker: need for marker, need in NEEDS.items() if not need.present()}
+    for item in items:
+        for marker, need in lacking.items():
+            if item.get_closest_marker(marker) is not None:
+                item.add_marker(pytest.mark.skip(reason=need.reason))
+
+
+def skip_reason(report: pytest.CollectReport | pytest.TestReport) -> str | None:
+    """Return why a report counts as skipped, or None when it does not; an expected failure is no skip."""
+    if not report.skipped or hasattr(report, "wasxfail"):
+        return None
+    return report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else str(report.longrepr)
+
+
+def forbid_skip(report: pytest.CollectReport | pytest.TestReport) -> None:
+    """Turn a skip into a failure where everything has to run."""
+    reason = skip_reason(report)
+    if REQUIRE_ALL and reason is not None:
+        report.outcome = "failed"
+        report.longrepr = f"skipped although HIBANA_REQUIRE_ALL=1: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Judge the skips of single tests."""
+    report = yield
+    forbid_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Judge the skips of whole files."""
+    report = yield
+    forbid_skip(report)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print one line for each reason why tests were skipped."""
+    reasons = Counter(skip_reason(report) for report in terminalreporter.stats.get("skipped", []))
+    for reason, count in sorted(reasons.items(), key=str):
+        terminalreporter.write_line(f"{count} not run: {reason}", yellow=True)

@@ -1,0 +1,130 @@
+"""The examples of README.md and docs/ do what the text says, on a real server."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import hibana
+from tests.framework.markdown import Block, blocks, pattern
+from tests.framework.server import Server
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+GUESTS = ROOT / "docs/guests.md"
+OPERATIONS = ROOT / "docs/operations.md"
+ADDRESS = "127.0.0.1:50051"
+"""Where `make serve` listens, and so what the examples say."""
+SECONDS = 50.0
+PREPARE = """\
+export PATH="$PWD/.venv/bin:$PATH" HIBANA_ADDRESS=127.0.0.1:50051
+export HIBANA_TOKEN=$(hibana-server token --subject alice)
+"""
+"""What the README's tour has set up for the examples of the other pages."""
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a directory that has what a checkout has after `make setup`, as far as the examples go."""
+    place = tmp_path_factory.mktemp("checkout")
+    (place / ".venv").symlink_to(sys.prefix)
+    return place
+
+
+@pytest.fixture(scope="module")
+def server(checkout: Path) -> Iterator[Server]:
+    """Run the server that `make serve` would run there."""
+    with Server(checkout / ".hibana") as running:
+        yield running
+
+
+def run(script: str, checkout: Path, server: Server) -> str:
+    """Run a script as somebody in that directory would; every command must succeed. Return what it printed."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HIBANA_", "XDG_"))}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script.replace(ADDRESS, server.address)],
+        cwd=checkout,
+        env={**kept, "HOME": str(checkout)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def check(examples: list[Block], prepare: str, checkout: Path, server: Server) -> list[str]:
+    """Run examples one after the other in one shell and compare with the outputs shown; return the real ones."""
+    mark = "--- the next example"
+    steps = [prepare]
+    for block in examples:
+        if block.language == "sh":
+            steps.append(block.text)
+        elif block.language == "python":
+            steps.append(f"python - <<'PYTHON'\n{block.text}PYTHON\n")
+    outputs = run(f"\necho '{mark}'\n".join(steps), checkout, server).split(f"{mark}\n")[1:]
+    position = -1
+    for block in examples:
+        if block.language in ("sh", "python"):
+            position += 1
+        else:
+            assert pattern(block.text).search(outputs[position]), f"shown:\n{block.text}\nreal:\n{outputs[position]}"
+    return outputs
+
+
+@pytest.mark.needs_grpcurl
+def test_the_tour_of_the_readme(checkout: Path, server: Server) -> None:
+    examples = blocks(README, "sh", "python", "json", "text")
+    assert [block.language for block in examples if block.language in ("sh", "python")] == ["sh", "sh", "python"]
+    with_grpcurl, with_command, with_python = check(examples, "", checkout, server)
+    assert "hibana.v1.ModuleRegistry" in with_grpcurl
+    assert '"reference": "user/alice/add"' in with_grpcurl
+    assert "was there already" in with_command
+    assert "Started(" in with_python
+
+
+def test_the_numeric_guest(checkout: Path, server: Server) -> None:
+    (source,) = blocks(GUESTS, "wat")
+    (checkout / "gcd.wat").write_text(source.text, encoding="utf-8")
+    check(blocks(GUESTS, "sh", "text"), PREPARE, checkout, server)
+
+
+async def test_a_backup_made_while_the_server_runs_can_be_served(
+    checkout: Path, server: Server, add_wasm: bytes
+) -> None:
+    async with hibana.Client(server.address, token=server.token("keeper")) as client:
+        await client.upload(add_wasm, name="kept", version="1.0.0")
+        before = await client.run("user/kept", "add", 2, 40)
+    check(blocks(OPERATIONS, "python"), PREPARE, checkout, server)
+    with Server(checkout / "hibana-backup") as copy:
+        async with hibana.Client(copy.address, token=server.token("keeper")) as client:
+            assert (await client.run("user/kept", "add", 2, 40)).value == 42
+            assert (await client.execution(before.execution)).outcome is hibana.Outcome.OK
+
+
+@pytest.fixture
+def add_wasm() -> bytes:
+    """Return the README's module."""
+    (text,) = re.findall(r"^WASM=(\S+)$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    return base64.b64decode(text)
+
+
+def test_every_metric_is_documented(server: Server) -> None:
+    with urllib.request.urlopen(f"http://{server.http}/metrics", timeout=SECONDS) as answer:
+        shown = set(re.findall(r"^# TYPE (\S+)", answer.read().decode(), re.MULTILINE))
+    names = re.findall(r"^\| `(hibana_\w+)`", OPERATIONS.read_text(encoding="utf-8"), re.MULTILINE)
+    # A word in capitals stands for one of several.
+    documented = [re.compile(re.sub(r"[A-Z]+", "[a-z_]+", name) + r"(_created)?\Z") for name in names]
+    assert shown
+    assert {name for name in shown if not any(each.match(name) for each in documented)} == set()

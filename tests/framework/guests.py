@@ -1,0 +1,138 @@
+"""Guests of tests/guests, compiled without the service, and a listener for what they do."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import wasmtime
+
+from hibana_server.domain.executions import Cache, Limits, Outcome, Output, RunEnd, Stream
+from hibana_server.domain.ports import Artifact, Job, Sandbox, SandboxPool
+from hibana_server.domain.tiers import Tier
+from hibana_server.sandbox.worker.engine import compile_config
+
+GUESTS = Path(__file__).parent.parent / "guests"
+MIB = 1024 * 1024
+LIMITS = Limits(memory_bytes=50 * MIB, timeout=5.0, output_bytes=MIB)
+
+
+@cache
+def compiler() -> wasmtime.Engine:
+    """Return the engine that compiles, without the workers' pooling allocator."""
+    return wasmtime.Engine(compile_config())
+
+
+@cache
+def wasm(name: str) -> bytes:
+    """Return a guest of tests/guests in binary form."""
+    return bytes(wasmtime.wat2wasm((GUESTS / f"{name}.wat").read_text(encoding="utf-8")))
+
+
+@cache
+def artifact(directory: Path, module: bytes) -> Artifact:
+    """Compile a module into a directory, the same one into the same file."""
+    key = hashlib.sha256(module).hexdigest()
+    path = directory / f"{key}.cwasm"
+    if not path.exists():
+        path.write_bytes(wasmtime.Module(compiler(), module).serialize())
+    return Artifact(key, path, path.stat().st_size, Cache.DISK)
+
+
+@cache
+def result_types(module: bytes, function: str) -> tuple[str, ...]:
+    """Return the types of what an exported function returns, as a job spells them; none where it is missing."""
+    for export in wasmtime.Module(compiler(), module).exports:
+        if export.name == function and isinstance(export.type, wasmtime.FuncType):
+            return tuple(str(kind).replace("i", "s") for kind in export.type.results)
+    return ()
+
+
+@dataclass
+class Listener:
+    """A sink that keeps everything and can be waited for."""
+
+    pieces: list[Output] = field(default_factory=list)
+    ends: list[RunEnd] = field(default_factory=list)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def output(self, pieces: Sequence[Output]) -> None:
+        """Take output."""
+        assert not self.ends, "output after the end"
+        self.pieces += pieces
+        self._changed.set()
+
+    def ended(self, end: RunEnd) -> None:
+        """Take the end."""
+        self.ends.append(end)
+        self._changed.set()
+
+    def text(self, stream: Stream = Stream.STDOUT) -> bytes:
+        """Return all output of one stream so far."""
+        return b"".join(piece.data for piece in self.pieces if piece.stream is stream)
+
+    async def until(self, condition: Callable[[], Any], seconds: float = 20.0) -> None:
+        """Wait until something told here makes the condition true."""
+        async with asyncio.timeout(seconds):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def end(self) -> RunEnd:
+        """Wait for the end."""
+        await self.until(lambda: self.ends)
+        return self.ends[0]
+
+
+@dataclass
+class Bench:
+    """A pool, and modules to run in it."""
+
+    pool: SandboxPool
+    directory: Path
+
+    def job(self, module: str | bytes, function: str = "_start", *arguments: float, **rest: Any) -> Job:
+        """Describe a call of a guest by its name, or of a module's bytes; `rest` are fields of Job and Limits."""
+        code = wasm(module) if isinstance(module, str) else module
+        limits = {each: rest.pop(each, getattr(LIMITS, each)) for each in ("memory_bytes", "timeout", "output_bytes")}
+        rest.setdefault("wasi", b"wasi_snapshot_preview1" in code)
+        rest.setdefault("result_types", result_types(code, function))
+        rest.setdefault("host_functions", frozenset({"env.abort"}))
+        return Job(
+            artifact=artifact(self.directory, code),
+            function=function,
+            arguments=arguments,
+            limits=Limits(**limits),
+            **rest,
+        )
+
+    async def acquire(self, job: Job, tier: Tier = Tier.USER, caller: str = "alice") -> Sandbox:
+        """Reserve a sandbox for a job."""
+        return await self.pool.acquire(tier, caller, job.artifact.key, job.limits.memory_bytes)
+
+    async def start(self, job: Job, tier: Tier = Tier.USER, caller: str = "alice") -> tuple[Sandbox, Listener]:
+        """Start a job in a sandbox of its own."""
+        sandbox, listener = await self.acquire(job, tier, caller), Listener()
+        sandbox.start(job, listener)
+        return sandbox, listener
+
+    async def run(
+        self, module: str | bytes, function: str = "_start", *arguments: float, **rest: Any
+    ) -> tuple[RunEnd, Listener]:
+        """Run one call to its end."""
+        _, listener = await self.start(self.job(module, function, *arguments, **rest))
+        return await listener.end(), listener
+
+    async def value(self, module: str | bytes, function: str, *arguments: float, **rest: Any) -> int | float:
+        """Run one call that must end well with one result."""
+        end, _ = await self.run(module, function, *arguments, **rest)
+        assert end.outcome is Outcome.OK, end
+        (value,) = end.results
+        return value
+
+

@@ -1,0 +1,70 @@
+"""Typed stubs of every service, speaking for one caller."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any, cast
+
+import grpc
+from grpc_health.v1 import health_pb2_grpc
+
+from hibana.v1 import admin_pb2_grpc, executor_pb2_grpc, module_registry_pb2_grpc
+
+CALL_SECONDS = 30.0
+"""Deadline of calls that name none: a hanging service fails the test instead of stopping the suite."""
+
+OPTIONS = (
+    ("grpc.max_send_message_length", 32 * 1024 * 1024),
+    ("grpc.max_receive_message_length", 32 * 1024 * 1024),
+    # Channels of one process would share a connection, and with it what a test does to it.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stubs:
+    """What one caller calls. Every method takes `metadata` and `timeout` as gRPC's own do."""
+
+    subject: str
+    channel: grpc.aio.Channel
+    registry: module_registry_pb2_grpc.ModuleRegistryAsyncStub
+    executor: executor_pb2_grpc.ExecutorAsyncStub
+    admin: admin_pb2_grpc.AdminAsyncStub
+    health: health_pb2_grpc.HealthStub
+
+    async def close(self) -> None:
+        """Close the channel; calls on their way are cancelled."""
+        await self.channel.close()
+
+
+class _Speaking:
+    """A stub whose methods carry metadata and a deadline unless the call brings its own."""
+
+    def __init__(self, stub: Any, **defaults: Any) -> None:
+        self._stub = stub
+        self._defaults = defaults
+
+    def __getattr__(self, name: str) -> Any:
+        return functools.partial(getattr(self._stub, name), **self._defaults)
+
+
+def connect(address: str, token: str | None, subject: str = "") -> Stubs:
+    """Open a channel of its own; `token` None sends no credentials."""
+    channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+    metadata = () if token is None else (("authorization", f"Bearer {token}"),)
+
+    def speaking(stub: Any) -> Any:
+        return _Speaking(stub, metadata=metadata, timeout=CALL_SECONDS)
+
+    return Stubs(
+        subject=subject,
+        channel=channel,
+        registry=cast(
+            "module_registry_pb2_grpc.ModuleRegistryAsyncStub",
+            speaking(module_registry_pb2_grpc.ModuleRegistryStub(channel)),
+        ),
+        executor=cast("executor_pb2_grpc.ExecutorAsyncStub", speaking(executor_pb2_grpc.ExecutorStub(channel))),
+        admin=cast("admin_pb2_grpc.AdminAsyncStub", speaking(admin_pb2_grpc.AdminStub(channel))),
+        health=cast("health_pb2_grpc.HealthStub", _Speaking(health_pb2_grpc.HealthStub(channel), timeout=CALL_SECONDS)),
+    )

@@ -1,0 +1,2 @@
+;; Asks for 64 MiB before it starts.
+(module (memory (export "memory") 1024) (func (export "run")))

@@ -1,0 +1,64 @@
+"""One server for all integration tests; each test speaks for callers of its own."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+
+from hibana_server.domain.callers import Role
+from tests.framework.server import Server
+from tests.framework.stubs import Stubs
+
+Connect = Callable[..., Stubs]
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Run a server; tests must leave it running."""
+    with Server(tmp_path_factory.mktemp("server") / "data", {"UPLOAD_STALL_SECONDS": "2"}) as running:
+        yield running
+
+
+@pytest.fixture
+async def connect(server: Server) -> AsyncIterator[Connect]:
+    """Open channels that are closed with the test: `connect("alice")`, `connect("root", Role.ADMIN)`."""
+    opened: list[Stubs] = []
+
+    def make(subject: str, role: Role = Role.USER) -> Stubs:
+        stubs = server.stubs(subject, role)
+        opened.append(stubs)
+        return stubs
+
+    yield make
+    for stubs in opened:
+        await stubs.close()
+
+
+@pytest.fixture
+def subject() -> str:
+    """Name a caller whom no other test knows."""
+    return f"caller-{next(_numbers)}"
+
+
+@pytest.fixture
+def caller(connect: Connect, subject: str) -> Stubs:
+    """Speak for a user of this test's own."""
+    return connect(subject)
+
+
+@pytest.fixture
+def admin(connect: Connect) -> Stubs:
+    """Speak for an admin."""
+    return connect("root", Role.ADMIN)
+
+
+@pytest.fixture
+async def stranger(server: Server) -> AsyncIterator[Stubs]:
+    """Speak for nobody."""
+    stubs = server.without_token()
+    yield stubs
+    await stubs.close()

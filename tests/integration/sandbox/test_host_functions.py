@@ -1,0 +1,124 @@
+"""Host functions: granted ones work, bad pointers end the guest only, everything else is denied."""
+
+from __future__ import annotations
+
+import pytest
+import wasmtime
+
+from hibana_server.domain.executions import Outcome, Stream
+from tests.framework.guests import Bench
+
+BOTH = frozenset({"env.abort", "env.log"})
+
+
+async def test_abort_tells_its_message(bench: Bench) -> None:
+    end, _ = await bench.run("sandbox_host", "abort", host_functions=BOTH)
+    assert end.outcome is Outcome.TRAP
+    assert end.failure is not None
+    assert end.failure.code == "HOST_ABORT"
+    assert "broken" in end.failure.message
+    assert "line 7" in end.failure.message
+
+
+@pytest.mark.parametrize("pointer", [0, 2, 4, 65535, 65536, 65540, -1, -(2**31), 2048])
+async def test_abort_with_a_bad_pointer_is_still_an_abort(bench: Bench, pointer: int) -> None:
+    end, _ = await bench.run("sandbox_host", "abort_badly", pointer, host_functions=BOTH)
+    assert end.failure is not None
+    assert (end.outcome, end.failure.code) == (Outcome.TRAP, "HOST_ABORT")
+    assert end.failure.message.isprintable()
+
+
+async def test_abort_without_arguments(bench: Bench) -> None:
+    module = wasmtime.wat2wasm('(module (import "env" "abort" (func $a)) (func (export "run") (call $a)))')
+    end, _ = await bench.run(bytes(module), "run")
+    assert end.failure is not None
+    assert end.failure.code == "HOST_ABORT"
+
+
+@pytest.mark.parametrize(("given", "level"), [(-5, 0), (0, 0), (3, 3), (4, 4), (99, 4)])
+async def test_log_lines_are_output(bench: Bench, given: int, level: int) -> None:
+    end, listener = await bench.run("sandbox_host", "log", given, host_functions=BOTH)
+    assert end.outcome is Outcome.OK
+    (piece,) = listener.pieces
+    assert (piece.stream, piece.data, piece.level) == (Stream.LOG, "hällo".encode(), level)
+
+
+async def test_log_text_is_made_valid(bench: Bench) -> None:
+    _, listener = await bench.run("sandbox_host", "log_bad_text", host_functions=BOTH)
+    assert listener.text(Stream.LOG).decode() == "bad �� bytes"
+
+
+@pytest.mark.parametrize(("pointer", "length"), [(-1, 2), (65535, 2), (65536, 1), (0, -1), (-1, -1), (65000, 4096)])
+async def test_log_outside_memory_ends_the_guest(bench: Bench, pointer: int, length: int) -> None:
+    end, listener = await bench.run("sandbox_host", "log_range", pointer, length, host_functions=BOTH)
+    if end.outcome is Outcome.OK:  # a length over 4 KiB is cut before it is checked
+        assert len(listener.text(Stream.LOG)) <= 4096
+    else:
+        assert end.outcome is Outcome.TRAP
+        assert end.failure is not None
+        assert "env.log" in end.failure.message
+
+
+async def test_a_long_log_line_is_cut(bench: Bench) -> None:
+    end, listener = await bench.run("sandbox_host", "log_range", 0, 60_000, host_functions=BOTH)
+    assert end.outcome is Outcome.OK
+    assert len(listener.text(Stream.LOG)) <= 4096
+
+
+async def test_a_flood_of_log_lines_meets_the_output_limit(bench: Bench) -> None:
+    end, listener = await bench.run("sandbox_host", "log_forever", host_functions=BOTH, output_bytes=60_000)
+    assert end.outcome is Outcome.OUTPUT_LIMIT
+    assert len(listener.text(Stream.LOG)) == 60_000
+
+
+async def test_a_function_that_was_not_granted_is_denied(bench: Bench) -> None:
+    end, _ = await bench.run("sandbox_host", "log", 1, host_functions=frozenset({"env.abort"}))
+    assert end.outcome is Outcome.DENIED
+    assert end.failure is not None
+    assert "env.log" in end.failure.message
+
+
+async def test_what_one_call_was_granted_the_next_is_not(bench: Bench) -> None:
+    for _ in range(3):
+        end, _ = await bench.run("sandbox_host", "log", 1, host_functions=BOTH)
+        assert end.outcome is Outcome.OK
+        end, _ = await bench.run("sandbox_host", "log", 1, host_functions=frozenset({"env.abort"}))
+        assert end.outcome is Outcome.DENIED
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        '(import "env" "log" (func (param i64)))',
+        '(import "env" "abort" (func (param i32)))',
+        '(import "env" "log" (memory 1))',
+        '(import "env" "log" (global i32))',
+        '(import "env" "fetch" (func (param i32 i32) (result i32)))',
+        '(import "env" "system" (func))',
+        '(import "wasi_snapshot_preview1" "sock_send" (func (param i32 i32 i32 i32 i32) (result i32)))',
+        '(import "wasi_snapshot_preview1" "fd_write" (func (param i32) (result i32)))',
+        '(import "\\1b[2J" "\\00" (func))',
+    ],
+)
+async def test_other_imports_and_other_types_are_denied(bench: Bench, wanted: str) -> None:
+    module = bytes(wasmtime.wat2wasm(f'(module {wanted} (func (export "run")))'))
+    end, _ = await bench.run(module, "run", host_functions=BOTH)
+    assert end.outcome is Outcome.DENIED
+    assert end.failure is not None
+    assert end.failure.message.isprintable()
+    assert await bench.value("sandbox_numbers", "add", 1, 1) == 2
+
+
+async def test_glue_traps_when_called(bench: Bench) -> None:
+    end, _ = await bench.run("sandbox_glue", "now")
+    assert end.outcome is Outcome.TRAP
+    assert end.failure is not None
+    assert "__wbg_now_0123" in end.failure.message
+
+
+async def test_assemblyscripts_seed_and_trace(bench: Bench) -> None:
+    first, second = [await bench.value("sandbox_glue", "seed") for _ in range(2)]
+    assert 0 <= first < 1
+    assert first != second
+    end, _ = await bench.run("sandbox_glue", "trace")
+    assert end.outcome is Outcome.OK

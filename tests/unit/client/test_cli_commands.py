@@ -1,0 +1,105 @@
+"""The commands as they are typed: options everywhere, negative numbers, usage errors."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+
+from hibana.cli.app import run
+from hibana.cli.run import _split
+
+COMMANDS = [
+    ["upload"],
+    ["inspect"],
+    ["run"],
+    ["modules", "list"],
+    ["modules", "show"],
+    ["modules", "versions"],
+    ["executions", "list"],
+    ["executions", "show"],
+    ["executions", "cancel"],
+]
+VALUED = {"--timeout", "--argv", "--stdin"}
+FLAGS = {"--json", "--help", "-h"}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    for name in ("HIBANA_ADDRESS", "HIBANA_TOKEN", "HIBANA_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_takes_the_common_options(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*command, "--help"]) == 0
+    told = capsys.readouterr().out
+    for option in ("--json", "--address", "--token", "--profile", "--insecure"):
+        assert option in told
+
+
+def test_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    assert "3 refused by the service" in capsys.readouterr().out
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("hibana ")
+
+
+@pytest.mark.parametrize(
+    ("args", "chosen", "words"),
+    [
+        (["r", "f", "-5", "3"], [], ["r", "f", "-5", "3"]),
+        (["r", "f", "-1e3", "-inf", "-.5"], [], ["r", "f", "-1e3", "-inf", "-.5"]),
+        (["r", "f", "-x", "--y", "-"], [], ["r", "f", "-x", "--y", "-"]),
+        (["--json", "r", "f", "1", "--timeout", "2s"], ["--json", "--timeout", "2s"], ["r", "f", "1"]),
+        (["r", "--argv", "--resources-dir", "--argv=-c"], ["--argv", "--resources-dir", "--argv=-c"], ["r"]),
+        (["r", "--stdin", "-"], ["--stdin", "-"], ["r"]),
+        (["r", "f", "--", "--json", "--"], [], ["r", "f", "--json", "--"]),
+        (["r", "--wrong"], ["--wrong"], ["r"]),
+        (["r", "--timeout"], ["--timeout"], ["r"]),
+        ([], [], []),
+    ],
+)
+def test_values_may_begin_with_a_dash(args: list[str], chosen: list[str], words: list[str]) -> None:
+    assert _split(args, VALUED, FLAGS) == (chosen, words)
+
+
+@pytest.mark.parametrize("word", ["--timout", "--time-out=2s", "--jsn"])
+def test_a_mistyped_option_is_not_taken_for_a_value(word: str) -> None:
+    with pytest.raises(typer.BadParameter, match="did you mean"):
+        _split(["r", "f", word], VALUED, FLAGS)
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["run"], "REF"),
+        (["run", "user/x", "--wrong"], "--wrong"),
+        (["run", "user/x", "f", "--timout", "2s"], "--timeout"),
+        (["run", "user/x", "--timeout", "soon"], "no duration"),
+        (["run", "user/x", "--memory", "much"], "no size"),
+        (["run", "user/x", "--env", "A"], "KEY=VALUE"),
+        (["run", "user/x", "f", "@missing-file"], "cannot be read"),
+        (["upload", "x.wasm", "--name", "x"], "--version"),
+        (["modules", "list", "--tier", "root"], "no Tier"),
+        (["modules", "list", "--limit", "-1"], "limit"),
+        (["modules", "list", "--address", "nowhere"], "is not an address"),
+        (["modules", "list", "--address", "10.0.0.1:1", "--token", "t"], "clear text"),
+        (["modules", "list", "--profile", "p"], "there is no"),
+        (["upload", "missing.wasm", "--name", "x", "--version", "1"], "cannot be read"),
+        (["nothing"], "nothing"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_usage_error_exits_2_and_sends_nothing(
+    args: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(args) == 2
+    captured = capsys.readouterr()
+    assert told in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""

@@ -1,0 +1,161 @@
+"""The rules of access, over every combination, against the sentences of the concept spelled one by one."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import pytest
+
+from hibana_server.domain.access import Action, Denied, Granted, decide, may_create, refusal
+from hibana_server.domain.callers import Caller, Role
+from hibana_server.domain.errors import FailedPrecondition, NotFound, PermissionDenied
+from hibana_server.domain.modules import Module, Status
+from hibana_server.domain.tiers import Tier
+
+UNKNOWN = "unknown"
+FORBIDDEN = "forbidden"
+DISABLED = "disabled"
+YES = "yes"
+
+
+@dataclass(frozen=True)
+class Case:
+    role: Role
+    tier: Tier
+    owns: bool
+    public: bool
+    listed: bool
+    status: Status
+
+    @property
+    def caller(self) -> Caller:
+        return Caller("me", self.role)
+
+    @property
+    def module(self) -> Module:
+        return Module(
+            uid="u",
+            tier=self.tier,
+            owner="me" if self.owns else "other",
+            name="m",
+            status=self.status,
+            is_public=self.public,
+            allowed_users=("someone", "me") if self.listed else ("someone",),
+        )
+
+    def __str__(self) -> str:
+        flags = [name for name in ("owns", "public", "listed") if getattr(self, name)]
+        return "-".join([self.role, self.tier, self.status, *flags])
+
+
+CASES = [
+    Case(role, tier, owns, public, listed, status)
+    for role, tier, status in itertools.product(Role, Tier, Status)
+    for owns, public, listed in itertools.product((False, True), repeat=3)
+]
+
+
+def may_run(case: Case) -> bool:
+    """Tell who may execute while a module is active: the column "execute" of the table of tiers."""
+    return {
+        Tier.SYSTEM: True,  # every authenticated caller
+        Tier.ADMIN: case.role is Role.ADMIN,  # admin
+        Tier.USER: case.owns or case.listed or case.public,  # owner, allow-listed users, everyone if public
+    }[case.tier]
+
+
+def owner_or_admin(case: Case) -> bool:
+    """Tell who is in charge. System and admin modules belong to the admins, whoever made them."""
+    return case.role is Role.ADMIN or (case.tier is Tier.USER and case.owns)
+
+
+def exists_for(case: Case) -> bool:
+    """Tell who may know of the module: those who may execute it, while it is active; owner and admins always."""
+    return owner_or_admin(case) or (may_run(case) and case.status is Status.ACTIVE)
+
+
+def expected(case: Case, action: Action) -> str:
+    """Spell the rules without looking at the code under test."""
+    if not exists_for(case):
+        return UNKNOWN
+    if action is Action.VIEW:
+        return YES
+    if action is Action.EXECUTE:
+        # "Owner and admins see it and get FAILED_PRECONDITION on run."
+        active = YES if may_run(case) else FORBIDDEN
+        return {Status.ACTIVE: active, Status.DISABLED: DISABLED, Status.DELETED: UNKNOWN}[case.status]
+    if action in {Action.INSPECT, Action.DISABLE, Action.DELETE}:
+        # "Admins see, disable and delete every module."
+        return YES if owner_or_admin(case) else FORBIDDEN
+    assert action is Action.EDIT
+    # "Admins edit only system and admin ones."
+    may_edit = case.owns if case.tier is Tier.USER else case.role is Role.ADMIN
+    return YES if may_edit else FORBIDDEN
+
+
+def decided(case: Case, action: Action) -> str:
+    decision = decide(case.caller, action, case.module)
+    if isinstance(decision, Granted):
+        return YES
+    error = refusal(decision)
+    kinds = {NotFound: UNKNOWN, PermissionDenied: FORBIDDEN, FailedPrecondition: DISABLED}
+    return kinds[type(error)]
+
+
+@pytest.mark.parametrize("action", Action, ids=lambda action: action.value)
+def test_every_combination_is_decided_as_the_concept_says(action: Action) -> None:
+    differing = {
+        str(case): (decided(case, action), expected(case, action))
+        for case in CASES
+        if decided(case, action) != expected(case, action)
+    }
+    assert len(CASES) == 3 * 3 * 8 * 3
+    assert differing == {}
+
+
+@pytest.mark.parametrize("action", Action, ids=lambda action: action.value)
+def test_a_service_has_the_rights_of_a_user(action: Action) -> None:
+    for case in CASES:
+        if case.role is Role.SERVICE:
+            as_user = Case(Role.USER, case.tier, case.owns, case.public, case.listed, case.status)
+            assert decided(case, action) == decided(as_user, action), str(case)
+
+
+def test_a_refusal_of_an_invisible_module_tells_nothing_about_it() -> None:
+    refusals = {
+        str(refusal(decision))
+        for case in CASES
+        for action in Action
+        if isinstance(decision := decide(case.caller, action, case.module), Denied) and not decision.visible
+    }
+    assert refusals == {str(refusal(Denied("", visible=False)))}
+
+
+def test_a_disabled_module_has_a_reason_of_its_own() -> None:
+    module = Module(uid="u", tier=Tier.USER, owner="me", name="m", status=Status.DISABLED)
+    decision = decide(Caller("me", Role.USER), Action.EXECUTE, module)
+    assert isinstance(decision, Denied)
+    assert refusal(decision).reason == "MODULE_DISABLED"
+
+
+def test_the_allow_list_names_whole_subjects() -> None:
+    module = Module(uid="u", tier=Tier.USER, owner="other", name="m", allowed_users=("alice@example",))
+    for subject in ("alice", "alice@example.org", "ALICE@example", "", "alice@example "):
+        decision = decide(Caller(subject, Role.USER), Action.VIEW, module)
+        assert decision == Denied("no such module, or not for this caller", visible=False)
+
+
+@pytest.mark.parametrize("tier", Tier)
+@pytest.mark.parametrize("role", Role)
+def test_who_may_create(role: Role, tier: Tier) -> None:
+    anyone = tier is Tier.USER
+    granted = isinstance(may_create(Caller("me", role), tier), Granted)
+    assert granted == (anyone or role is Role.ADMIN)
+
+
+def test_a_refused_creation_says_what_to_do() -> None:
+    decision = may_create(Caller("me", Role.USER), Tier.SYSTEM)
+    assert isinstance(decision, Denied)
+    assert decision.text.startswith("system modules are made by admins")
+    assert decision.visible
