@@ -41,7 +41,7 @@ def _fill(message: struct_pb2.Value, value: Json) -> None:
 
 
 def read_list(message: struct_pb2.ListValue) -> tuple[Json, ...]:
-    """Return the values in JSON form; whole numbers within 2^53 as int."""
+    """Return the values in JSON form; whole numbers below 2^53 as int."""
     return tuple(_read(value) for value in message.values)
 
 

@@ -18,7 +18,7 @@ from hibana.errors import ConfigError
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
-MAX_SAFE_INTEGER = 2**53
+MAX_SAFE_INTEGER = 2**53 - 1
 """JSON numbers are doubles: integers beyond this travel as decimal strings."""
 
 _MAX_DEPTH = 64
@@ -30,7 +30,7 @@ _FLOATS = frozenset({"f32", "f64"})
 def to_json(value: Any, *, depth: int = 0) -> Json:
     """Turn a Python argument into its JSON form.
 
-    int beyond 2^53: decimal string. NaN and infinities: strings. bytes: base64. Raises
+    int beyond 2^53 - 1: decimal string. NaN and infinities: strings. bytes: base64. Raises
     ConfigError for a type that has no JSON form and for nesting deeper than 64.
     """
     if depth > _MAX_DEPTH:

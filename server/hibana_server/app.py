@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -28,6 +29,7 @@ from hibana_server.domain.ids import now_us
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier
 from hibana_server.gateway.ops import OpsApp, OpsServer
 from hibana_server.rpc import server as rpc_server
+from hibana_server.rpc.calls import current_log_fields
 from hibana_server.rpc.server import RpcServer
 from hibana_server.sandbox.artifacts import ArtifactStore
 from hibana_server.sandbox.pool import Pool
@@ -48,6 +50,8 @@ from hibana_server.telemetry.metrics import Metrics
 
 log = structlog.get_logger("hibana.app")
 
+NOTICE = 0.25
+"""Seconds in which callers are told UNAVAILABLE; once the port closes, a call just arriving sees CANCELLED instead."""
 STOP_GRACE = 2.0
 """Seconds that answers on their way get after the last run has ended."""
 
@@ -68,7 +72,7 @@ class Service:
 
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT and return the exit code."""
-    logs.configure(settings.log.level, settings.log.format)
+    logs.configure(settings.log.level, settings.log.format, current_log_fields)
     uvloop.run(_serve_until_signal(settings))
     return 0
 
@@ -105,16 +109,16 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         pool = Pool(_pool_settings(settings))
         await pool.start()
         stack.push_async_callback(pool.stop)
-        metrics.gauges("pool", pool.stats)
-        metrics.gauges("artifacts", artifacts.stats)
+        metrics.numbers("pool", pool.stats)
+        metrics.numbers("artifacts", artifacts.stats, counters=("compiles", "refused", "found", "damaged", "evicted"))
 
         def count(record: Execution, tier: Tier) -> None:
             seconds = record.usage.execution_ns / 1e9
             metrics.execution(tier, record.outcome or "", record.cache or "", seconds)
 
-        catalog = Catalog(modules)
-        executions = Executions(catalog, artifacts, blobs, pool, records, DEFAULT_POLICIES, count)
-        metrics.gauges("executions", lambda: {"running": executions.running})
+        catalog = Catalog(modules, DEFAULT_POLICIES)
+        executions = Executions(catalog, artifacts, blobs, pool, records, count)
+        metrics.numbers("executions", lambda: {"running": executions.running})
         rpc = rpc_server.build(
             registry=Registry(modules, catalog),
             uploads=Uploads(modules, blobs, artifacts, DEFAULT_POLICIES),
@@ -149,6 +153,7 @@ async def _drain(service: Service, seconds: float) -> None:
         log.warning("cancelling", running=service.executions.running)
         service.executions.cancel_all(Outcome.CANCELLED)
         await _idle(service.executions, STOP_GRACE)
+    await asyncio.sleep(NOTICE)
     await service.rpc.server.stop(STOP_GRACE)
     log.info("stopped")
 
@@ -166,6 +171,9 @@ async def _serve_until_signal(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with serving(settings) as service:
+        # What was made so far stays: the collector need not look at it again while calls are served.
+        gc.collect()
+        gc.freeze()
         _greet(service)
         await stop.wait()
 

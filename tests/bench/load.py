@@ -19,7 +19,9 @@ class Load:
     p99_us: float
 
 
-def h2load(address: str, method: str, message: bytes, *, requests: int, clients: int, streams: int, token: str = "") -> Load:
+def h2load(
+    address: str, method: str, message: bytes, *, requests: int, clients: int, streams: int, token: str = ""
+) -> Load:
     """Send the same unary request `requests` times and return throughput and latency.
 
     Raises RuntimeError unless every request got an HTTP 200 (whether each was a success in gRPC's

@@ -13,9 +13,12 @@ from typing import Any
 import wasmtime
 
 from hibana_server.domain.executions import Cache, Limits, Outcome, Output, RunEnd, Stream
-from hibana_server.domain.ports import Artifact, Job, Sandbox, SandboxPool
+from hibana_server.domain.ports import Artifact, Job
 from hibana_server.domain.tiers import Tier
+from hibana_server.sandbox.pool import Pool
+from hibana_server.sandbox.reserved import ReservedSandbox
 from hibana_server.sandbox.worker.engine import compile_config
+from tests.framework import processes
 
 GUESTS = Path(__file__).parent.parent / "guests"
 MIB = 1024 * 1024
@@ -93,8 +96,19 @@ class Listener:
 class Bench:
     """A pool, and modules to run in it."""
 
-    pool: SandboxPool
+    pool: Pool
     directory: Path
+
+    @property
+    def zygote(self) -> int:
+        """Process id of the zygote."""
+        zygote = self.pool._zygote
+        assert zygote is not None
+        return zygote.pid
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers, as the kernel knows them."""
+        return processes.descendants(self.zygote)
 
     def job(self, module: str | bytes, function: str = "_start", *arguments: float, **rest: Any) -> Job:
         """Describe a call of a guest by its name, or of a module's bytes; `rest` are fields of Job and Limits."""
@@ -111,11 +125,11 @@ class Bench:
             **rest,
         )
 
-    async def acquire(self, job: Job, tier: Tier = Tier.USER, caller: str = "alice") -> Sandbox:
+    async def acquire(self, job: Job, tier: Tier = Tier.USER, caller: str = "alice") -> ReservedSandbox:
         """Reserve a sandbox for a job."""
         return await self.pool.acquire(tier, caller, job.artifact.key, job.limits.memory_bytes)
 
-    async def start(self, job: Job, tier: Tier = Tier.USER, caller: str = "alice") -> tuple[Sandbox, Listener]:
+    async def start(self, job: Job, tier: Tier = Tier.USER, caller: str = "alice") -> tuple[ReservedSandbox, Listener]:
         """Start a job in a sandbox of its own."""
         sandbox, listener = await self.acquire(job, tier, caller), Listener()
         sandbox.start(job, listener)
@@ -134,5 +148,3 @@ class Bench:
         assert end.outcome is Outcome.OK, end
         (value,) = end.results
         return value
-
-

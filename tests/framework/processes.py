@@ -54,6 +54,19 @@ def wait_gone(pids: Iterable[int], seconds: float) -> list[int]:
     return left
 
 
+def wait_for_descendant(pid: int, words: str, seconds: float) -> list[int]:
+    """Wait until a descendant with these words in its command line is there; return all that have them, or none.
+
+    The kernel tells nobody of a new process, so this looks again and again.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        found = [child for child in descendants(pid) if words in command_line(child)]
+        if found or time.monotonic() > end:
+            return found
+        time.sleep(0.002)
+
+
 def kill(pids: Iterable[int], number: int) -> None:
     """Send a signal to each of these processes that is still there."""
     for pid in pids:

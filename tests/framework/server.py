@@ -80,7 +80,11 @@ class Server:
     def start(self) -> None:
         """Start the server and wait until it is ready. Raises ServerFailed."""
         self.spawn()
-        ready = self.wait_for_log("ready", READY_SECONDS)
+        try:
+            ready = self.wait_for_log("ready", READY_SECONDS)
+        except ServerFailed:
+            self.kill()
+            raise
         self.address, self.http = str(ready["grpc"]), str(ready["http"])
 
     def spawn(self) -> subprocess.Popen[str]:

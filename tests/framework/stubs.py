@@ -9,7 +9,7 @@ from typing import Any, cast
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
-from hibana.v1 import admin_pb2_grpc, executor_pb2_grpc, module_registry_pb2_grpc
+from hibana.v1 import admin_pb2_grpc, executor_pb2, executor_pb2_grpc, module_registry_pb2_grpc
 
 CALL_SECONDS = 30.0
 """Deadline of calls that name none: a hanging service fails the test instead of stopping the suite."""
@@ -28,10 +28,12 @@ class Stubs:
 
     subject: str
     channel: grpc.aio.Channel
+    metadata: tuple[tuple[str, str], ...]
+    """What every call carries."""
     registry: module_registry_pb2_grpc.ModuleRegistryAsyncStub
     executor: executor_pb2_grpc.ExecutorAsyncStub
     admin: admin_pb2_grpc.AdminAsyncStub
-    health: health_pb2_grpc.HealthStub
+    health: Any
 
     async def close(self) -> None:
         """Close the channel; calls on their way are cancelled."""
@@ -60,11 +62,31 @@ def connect(address: str, token: str | None, subject: str = "") -> Stubs:
     return Stubs(
         subject=subject,
         channel=channel,
+        metadata=metadata,
         registry=cast(
             "module_registry_pb2_grpc.ModuleRegistryAsyncStub",
             speaking(module_registry_pb2_grpc.ModuleRegistryStub(channel)),
         ),
         executor=cast("executor_pb2_grpc.ExecutorAsyncStub", speaking(executor_pb2_grpc.ExecutorStub(channel))),
         admin=cast("admin_pb2_grpc.AdminAsyncStub", speaking(admin_pb2_grpc.AdminStub(channel))),
-        health=cast("health_pb2_grpc.HealthStub", _Speaking(health_pb2_grpc.HealthStub(channel), timeout=CALL_SECONDS)),
+        health=_Speaking(health_pb2_grpc.HealthStub(channel), timeout=CALL_SECONDS),
     )
+
+
+EXECUTION_KEY = "hibana-execution"
+INVOKE = "/hibana.v1.Executor/Invoke"
+
+
+async def start_invoke(stubs: Stubs, request: executor_pb2.InvokeRequest) -> tuple[str, Any]:
+    """Start an Invoke that runs for a while; return the execution's name and the call, whose `read` gives the answer.
+
+    On the wire an Invoke is a stream of one answer. Called as such, grpc.aio hands out the initial metadata when they
+    come; its calls of one answer keep them until the end.
+    """
+    multi: Any = stubs.channel.unary_stream(
+        INVOKE,
+        request_serializer=executor_pb2.InvokeRequest.SerializeToString,
+        response_deserializer=executor_pb2.InvokeResponse.FromString,
+    )
+    call = multi(request, metadata=stubs.metadata, timeout=CALL_SECONDS)
+    return str(dict(await call.initial_metadata())[EXECUTION_KEY]), call

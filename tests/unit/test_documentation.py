@@ -47,7 +47,9 @@ def test_links_lead_to_something(page: Path) -> None:
 
 
 def test_every_concept_has_its_file() -> None:
-    named = [path for cells in rows("docs/architecture.md", "Where is what") for path in re.findall(r"`([^`]+)`", cells[1])]
+    named = [
+        path for cells in rows("docs/architecture.md", "Where is what") for path in re.findall(r"`([^`]+)`", cells[1])
+    ]
     assert len(named) > 30
     assert [path for path in named if not (SERVER / path).exists() and not (ROOT / path).exists()] == []
 

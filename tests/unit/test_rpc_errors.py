@@ -32,11 +32,13 @@ def subclasses(kind: type[HibanaError]) -> Iterator[type[HibanaError]]:
 
 def codes_in_the_contract() -> dict[str, str]:
     """Return reason -> gRPC code as the comments of the contract tell it."""
-    text = PROTO.read_text(encoding="utf-8")
-    return dict(
-        (reason, code)
-        for code, reason in re.findall(r"// ([A-Z_]+): [^;]*?\n(?:  //.*\n)*  ERROR_REASON_([A-Z_]+) =", text)
-    )
+    found, code = {}, ""
+    for line in PROTO.read_text(encoding="utf-8").splitlines():
+        if told := re.match(r"  // ([A-Z_]+): ", line):
+            code = told[1]
+        elif value := re.match(r"  ERROR_REASON_([A-Z_]+) = [1-9]", line):
+            found[value[1]], code = code, ""
+    return found
 
 
 def reasons_in(tree: ast.AST) -> Iterator[tuple[str, str]]:
@@ -48,8 +50,8 @@ def reasons_in(tree: ast.AST) -> Iterator[tuple[str, str]]:
             for keyword in node.keywords:
                 if keyword.arg == "reason" and isinstance(keyword.value, ast.Constant):
                     yield str(keyword.value.value), owner
-            if name in {"Refused", "_refused"} and isinstance(node.args[0], ast.Constant):
-                yield str(node.args[0].value), "Invalid"
+            if name in {"Refused", "_refused"} and node.args and isinstance(node.args[0], ast.Constant):
+                yield str(node.args[0].value), ""
         if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(getattr(t, "id", "") in {"reason", "default_reason"} for t in targets) and node.value.value:
@@ -76,7 +78,7 @@ def details(error: HibanaError) -> list[Message]:
     status = status_pb2.Status.FromString(status_of(error).SerializeToString())
     found = []
     for packed in status.details:
-        (kind,) = [k for k in kinds if packed.Is(k.DESCRIPTOR)]
+        (kind,) = [k for k in kinds if packed.TypeName() == k.DESCRIPTOR.full_name]
         message = kind()
         packed.Unpack(message)
         found.append(message)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
+import os
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
@@ -11,17 +13,19 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hibana_server.domain.errors import Internal, Unavailable
-from hibana_server.domain.executions import CapturedOutput, Execution
+from hibana_server.domain.errors import Unavailable
+from hibana_server.domain.executions import CapturedOutput, Execution, Usage
 from hibana_server.storage.data_dir import open_data_dir
 from hibana_server.storage.migrate import upgrade
 from hibana_server.storage.sql.execution_rows import execution_row
 from hibana_server.storage.sql.tables import executions
 from hibana_server.storage.sqlite import checkpointer, record_writer
+from hibana_server.storage.sqlite.journal import Journal
 from hibana_server.storage.sqlite.record_statement import MAX_ROWS, split, store_statement
 from hibana_server.storage.sqlite.record_writer import RecordWriter
 from tests.contract.samples import a_begun, ended
@@ -64,75 +68,121 @@ async def test_begin_and_finish_in_one_batch_become_one_insert(writer: RecordWri
     statements: list[str] = []
     writer._connection.set_trace_callback(statements.append)
     begun = a_begun()
-    with write_lock(file):
-        first = writer.store(ended(a_begun()))  # whether or not the thread waits with it, the next two stay together
-        both = [writer.store(begun), writer.store(ended(begun))]
-    await asyncio.gather(first, *both)
-    assert (begun.uid, "done") in stored(file)
+    await writer.store(begun)
+    await writer.store(ended(begun))
+    await writer.flush()
+    assert stored(file) == [(begun.uid, "done")]
     assert sum(statement.count(begun.uid) for statement in statements) == 1
 
 
-async def test_a_full_queue_refuses_at_once(file: Path) -> None:
-    writer = RecordWriter(file, max_queued=3)
+async def test_a_record_is_taken_before_the_database_has_it(writer: RecordWriter, file: Path) -> None:
+    with write_lock(file):
+        record = ended(a_begun())
+        assert writer.store(record).done()
+        assert stored(file) == []
+        segments = list(file.with_name("executions.journal").iterdir())
+        assert sum(segment.read_bytes().count(record.uid.encode()) for segment in segments) == 1
+    await writer.flush()
+    assert stored(file) == [(record.uid, "done")]
+
+
+async def test_a_journal_is_removed_when_its_records_are_committed(writer: RecordWriter, file: Path) -> None:
+    for _ in range(3):
+        await writer.store(ended(a_begun()))
+        await writer.flush()
+    assert list(file.with_name("executions.journal").iterdir()) == []
+    assert len(stored(file)) == 3
+
+
+async def test_what_a_crash_left_in_the_journal_is_stored_at_the_next_start(file: Path) -> None:
+    records = [ended(a_begun()) for _ in range(5)]
+    begun = a_begun()
+    journal = Journal(file.with_name("executions.journal"))
+    for record in (*records[:3], begun):
+        journal.append(msgspec.msgpack.encode(execution_row(record)))
+    journal.rotate()
+    for record in records[3:]:
+        journal.append(msgspec.msgpack.encode(execution_row(record)))
+    segment = journal.rotate()
+    assert segment is not None
+    with segment.open("ab") as torn:
+        torn.write(b"\x40\x00\x00\x00half an entry")
+    writer = RecordWriter(file)
+    assert sorted(uid for uid, _ in stored(file)) == sorted(r.uid for r in (*records, begun))
+    await writer.store(ended(begun))
+    await writer.close()
+    assert dict(stored(file))[begun.uid] == "done"
+
+
+async def test_too_many_waiting_records_are_refused_at_once(file: Path) -> None:
+    writer = RecordWriter(file, max_waiting=3)
     records = [ended(a_begun()) for _ in range(4)]
     with write_lock(file):
-        futures = [writer.store(record) for record in records]
-        assert [future.done() for future in futures] == [False, False, False, True]
+        for record in records[:3]:
+            await writer.store(record)
         with pytest.raises(Unavailable) as caught:
-            await futures[3]
+            await writer.store(records[3])
         assert caught.value.reason == "DATABASE_UNAVAILABLE"
         assert caught.value.retry_after == 1.0
-    await asyncio.gather(*futures[:3])
+    await writer.flush()
     await writer.store(records[3])  # there is room again
-    assert len(stored(file)) == 4
     await writer.close()
+    assert len(stored(file)) == 4
 
 
 async def test_waiting_bytes_are_bounded(file: Path) -> None:
-    writer = RecordWriter(file, max_queued_bytes=1000)
+    writer = RecordWriter(file, max_waiting_bytes=2000)
 
     def sized(size: int) -> Execution:
         return replace(ended(a_begun()), output=CapturedOutput(stdout=b"x" * size))
 
     with write_lock(file):
-        kept = writer.store(sized(900))
+        await writer.store(sized(1000))
         with pytest.raises(Unavailable):
-            await writer.store(sized(200))
-    await kept
-    await writer.store(sized(900))
+            await writer.store(sized(1000))
+    await writer.flush()
+    await writer.store(sized(1000))
     await writer.close()
 
 
-async def test_a_full_disk_fails_the_records_it_hits_and_no_later_one(writer: RecordWriter, file: Path) -> None:
+async def test_a_full_database_disk_loses_nothing(writer: RecordWriter, file: Path) -> None:
     first, big, last = (ended(a_begun()) for _ in range(3))
     await writer.store(first)
+    await writer.flush()
     (pages,) = writer._connection.execute("PRAGMA page_count").fetchone()
     writer._connection.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(Unavailable) as caught:
-        await writer.store(replace(big, output=CapturedOutput(stdout=b"x" * 100_000)))
-    assert caught.value.reason == "DATABASE_UNAVAILABLE"
-    assert "free disk space" in caught.value.message
+    await writer.store(replace(big, output=CapturedOutput(stdout=b"x" * 100_000)))
+    await writer.flush()  # gives up waiting
+    assert [uid for uid, _ in stored(file)] == [first.uid]
     writer._connection.execute("PRAGMA max_page_count = 1000000")
     await writer.store(last)
-    assert [uid for uid, _ in stored(file)] == [first.uid, last.uid]
+    while len(stored(file)) < 3:
+        await writer.flush()
+    assert [uid for uid, _ in stored(file)] == [first.uid, big.uid, last.uid]
 
 
-async def test_a_lock_held_too_long_fails_the_record(writer: RecordWriter, file: Path) -> None:
-    writer._connection.execute("PRAGMA busy_timeout = 1")
-    with write_lock(file), pytest.raises(Unavailable) as caught:
-        await asyncio.gather(writer.store(ended(a_begun())), writer.store(ended(a_begun())))
-    assert "SQL" not in caught.value.message
+async def test_a_full_journal_disk_refuses_the_record(writer: RecordWriter, file: Path) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(Unavailable) as caught:
+            await writer.store(ended(a_begun()))
+    assert caught.value.reason == "DATABASE_UNAVAILABLE"
     assert str(file) not in caught.value.message
-    await writer.store(ended(a_begun()))
+    last = ended(a_begun())
+    await writer.store(last)
+    await writer.flush()
+    assert stored(file) == [(last.uid, "done")]
 
 
 async def test_a_record_that_cannot_be_stored_does_not_take_others_along(writer: RecordWriter, file: Path) -> None:
     good = [ended(a_begun()) for _ in range(5)]
-    bad = replace(ended(a_begun()), caller="\udc80")  # no UTF-8 for it
-    with write_lock(file):
-        futures = [writer.store(record) for record in (*good[:3], bad, *good[3:])]
-    results = await asyncio.gather(*futures, return_exceptions=True)
-    assert [isinstance(result, Internal) for result in results] == [False, False, False, True, False, False]
+    bad = replace(ended(a_begun()), usage=Usage(execution_ns=2**63))  # no column takes it
+    for record in (*good[:3], bad, *good[3:]):
+        await writer.store(record)
+    await writer.flush()
     assert [uid for uid, _ in stored(file)] == [record.uid for record in good]
 
 
@@ -140,28 +190,39 @@ async def test_errors_that_nobody_awaits_stay_quiet(writer: RecordWriter) -> Non
     problems: list[object] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, problem: problems.append(problem))
-    writer.store(replace(ended(a_begun()), caller="\udc80"))
+    writer.store(replace(ended(a_begun()), caller="\udc80"))  # no UTF-8 for it
     await writer.store(ended(a_begun()))
     gc.collect()
     loop.set_exception_handler(None)
     assert problems == []
 
 
-async def test_close_commits_what_is_queued_and_refuses_what_comes_later(file: Path) -> None:
+async def test_close_commits_what_was_taken_and_refuses_what_comes_later(file: Path) -> None:
     writer = RecordWriter(file)
-    records = [ended(a_begun()) for _ in range(600)]
-    with write_lock(file):
-        futures = [writer.store(record) for record in records]
-        closing_task = asyncio.create_task(writer.close())
-        await asyncio.sleep(0)  # let it begin
-        with pytest.raises(Unavailable):
-            await writer.store(ended(a_begun()))
+    for _ in range(600):
+        await writer.store(ended(a_begun()))
+    closing_task = asyncio.create_task(writer.close())
+    await asyncio.sleep(0)  # let it begin
+    with pytest.raises(Unavailable):
+        await writer.store(ended(a_begun()))
     await closing_task
     await writer.close()
-    assert all(future.done() and future.exception() is None for future in futures)
     assert len(stored(file)) == 600
     with pytest.raises(Unavailable):
         await writer.sweep_lost(1)
+
+
+async def test_close_with_a_locked_database_leaves_the_records_in_the_journal(file: Path) -> None:
+    writer = RecordWriter(file)
+    writer._connection.execute("PRAGMA busy_timeout = 1")
+    records = [ended(a_begun()) for _ in range(3)]
+    with write_lock(file):
+        for record in records:
+            await writer.store(record)
+        await writer.close()
+        assert stored(file) == []
+    await RecordWriter(file).close()
+    assert [uid for uid, _ in stored(file)] == [record.uid for record in records]
 
 
 async def test_checkpoints_keep_the_log_short(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,6 +232,7 @@ async def test_checkpoints_keep_the_log_short(file: Path, monkeypatch: pytest.Mo
     writer = RecordWriter(file)
     for _ in range(1500):
         await writer.store(ended(a_begun()))
+        await writer.flush()
     log = file.with_name(f"{file.name}-wal").stat().st_size
     await writer.close()
     assert len(stored(file)) == 1500

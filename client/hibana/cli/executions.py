@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import Annotated
 
@@ -127,5 +128,9 @@ def _head(data: bytes, total: int) -> str:
     """Tell how much there was, and how it starts if it is text."""
     if not total:
         return ""
-    start = data[:400].decode("utf-8", "ignore")
-    return size(total) + (f": {start!r}" if start.isprintable() or "\n" in start else "")
+    try:
+        # Not final: the cut may go through a character.
+        start = codecs.getincrementaldecoder("utf-8")().decode(data[:400])
+    except UnicodeDecodeError:
+        return size(total)
+    return f"{size(total)}: {start!r}"

@@ -1,4 +1,8 @@
-"""Executions: what a call may use, what it produced, how it ended, and the record kept of it."""
+"""Executions: what a call may use, what it produced, how it ended, and the record kept of it.
+
+Values that are made anew for every call are not frozen: freezing costs several times the making.
+Only an `Execution` is ever changed, by the run that owns it, until it is DONE.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +74,7 @@ class Failure:
     """Guest frames, innermost first, cleaned and cut; at most 16."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Usage:
     """What a call used."""
 
@@ -82,7 +86,7 @@ class Usage:
     """Peak size of the guest's linear memory, bytes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunEnd:
     """The end of a run as the sandbox tells it."""
 
@@ -93,7 +97,7 @@ class RunEnd:
     usage: Usage = Usage()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Output:
     """Bytes a guest wrote while it ran. For LOG: one UTF-8 line and its level."""
 
@@ -103,7 +107,7 @@ class Output:
     """Log level 0 (trace) to 4 (error); meaningful for LOG only."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Input:
     """What an execution was asked to do, as it is recorded."""
 
@@ -117,7 +121,7 @@ class Input:
     stdin_sha256: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class CapturedOutput:
     """What an execution produced, as it is recorded: bounded heads, true sizes."""
 
@@ -130,7 +134,7 @@ class CapturedOutput:
     stderr_sha256: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Execution:
     """The record of one execution."""
 

@@ -241,7 +241,7 @@ class Artifacts(Protocol):
         """Return the artifact, compiling it again when it is missing or does not verify (once, whoever asks)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Job:
     """One call of one function."""
 

@@ -29,7 +29,7 @@ Core = int | float
 Json = None | bool | float | int | str | list["Json"] | dict[str, "Json"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Typed:
     """A typed argument: the kind as it came (`s32`, `string` ...) and its value."""
 
@@ -37,14 +37,14 @@ class Typed:
     value: object
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class TypedArguments:
     """Arguments in typed form."""
 
     values: tuple[Typed, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class JsonArguments:
     """Arguments in JSON form."""
 
@@ -76,6 +76,21 @@ def signature(export: Export) -> str:
 def to_json(values: Sequence[Core], types: Sequence[str]) -> list[Json]:
     """Spell core values in JSON form."""
     return [_to_json(v, t) for v, t in zip(values, types, strict=True)]
+
+
+def json_text(values: Sequence[Core], types: Sequence[str]) -> str:
+    """Spell core values as the text of a JSON array, as `to_json` does but without building it."""
+    if not values:
+        return "[]"
+    return f"[{', '.join([_spell(v, t) for v, t in zip(values, types, strict=True)])}]"
+
+
+def _spell(value: Core, type_: str) -> str:
+    if type_ == "s64":
+        return f'"{value}"'
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'"{_to_json(value, type_)}"'
+    return repr(value)
 
 
 def _to_json(value: Core, type_: str) -> Json:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import Internal
+from hibana_server.domain.ids import uuid7
 
 
 @dataclass(slots=True)
@@ -15,8 +16,8 @@ class CurrentCall:
 
     method: str
     """`/hibana.v1.Executor/Invoke`"""
-    request_id: str
-    """From the metadata `x-request-id`, or made here; in logs and in messages about internal errors."""
+    given_request_id: str
+    """From the metadata `x-request-id`; empty where the caller gave none."""
     caller: Caller | None
     """None for the services that need no token."""
     started: float
@@ -24,8 +25,32 @@ class CurrentCall:
     execution: str = ""
     """Uid of the execution the call started."""
 
+    @property
+    def request_id(self) -> str:
+        """Id in logs and in messages about internal errors; made when somebody first asks for it."""
+        if not self.given_request_id:
+            self.given_request_id = uuid7()
+        return self.given_request_id
+
+    def log_fields(self) -> dict[str, str]:
+        """Return what log lines about this call carry."""
+        fields = {
+            "method": self.method,
+            "request_id": self.request_id,
+            "caller": self.caller.subject if self.caller else "",
+        }
+        if self.execution:
+            fields["execution"] = self.execution
+        return fields
+
 
 CURRENT: ContextVar[CurrentCall] = ContextVar("hibana_current_call")
+
+
+def current_log_fields() -> dict[str, str] | None:
+    """Return the fields of the RPC that is being served; None outside of one."""
+    call = CURRENT.get(None)
+    return None if call is None else call.log_fields()
 
 
 def current_caller() -> Caller:

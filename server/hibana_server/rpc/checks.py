@@ -27,7 +27,13 @@ class Rule:
     """What to use instead of nothing, for required fields."""
 
 
-Fields = Mapping[str, Rule]
+class Fields(dict[str, Rule]):
+    """The rules of a message's fields."""
+
+    def __init__(self, rules: Mapping[str, Rule]) -> None:
+        super().__init__(rules)
+        self.required = frozenset(name for name, rule in rules.items() if rule.required)
+
 
 MAX_YEAR_SECONDS = 253_402_300_799
 """End of the year 9999: the last Timestamp that has a text form."""
@@ -147,18 +153,22 @@ def mapping(limit: int, key: Rule, value: Rule, *, total: int | None = None) -> 
     return Rule(check)
 
 
-def message(fields: Fields, *, required: bool = False) -> Rule:
+def message(rules: Mapping[str, Rule], *, required: bool = False) -> Rule:
     """Ask for a nested message whose fields keep their rules."""
+    fields = Fields(rules)
     return Rule(lambda path, value: violations(fields, value, f"{path}."), required)
 
 
 def violations(fields: Fields, value: Message, prefix: str = "") -> list[Violation]:
     """Check every field of a message. Fields that are not set have nothing wrong unless they are required."""
     found: list[Violation] = []
-    present = {field.name for field, _ in value.ListFields()}
-    for name, rule in fields.items():
-        if name in present:
-            found += rule.check(prefix + name, getattr(value, name))
-        elif rule.required:
-            found.append(Violation(prefix + name, f"is required{_hint(rule.accepted)}"))
+    required = fields.required
+    for field, content in value.ListFields():
+        name = field.name
+        rule = fields[name]
+        if rule.required:
+            required = required - {name}
+        found += rule.check(prefix + name, content)
+    for name in sorted(required):
+        found.append(Violation(prefix + name, f"is required{_hint(fields[name].accepted)}"))
     return found

@@ -69,7 +69,8 @@ class ExecutorServicer(pb_grpc.ExecutorServicer):
         """Run and answer once."""
         run = await self._start(request, context, keep_events=False)
         try:
-            await context.send_initial_metadata(((EXECUTION_KEY, execution_name(run.execution.uid)),))
+            if await run.outlives():
+                await context.send_initial_metadata(((EXECUTION_KEY, execution_name(run.execution.uid)),))
             ended = await run.wait()
         except BaseException:
             run.cancel()

@@ -11,20 +11,18 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import grpc
 import structlog
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from hibana_server.auth.tokens import TokenVerifier
 from hibana_server.domain.callers import Caller
-from hibana_server.domain.errors import HibanaError, Internal, Unauthenticated
-from hibana_server.domain.ids import uuid7
+from hibana_server.domain.errors import HibanaError, Internal, Invalid, Unauthenticated
 from hibana_server.rpc.calls import CURRENT, CurrentCall
 from hibana_server.rpc.errors import DETAILS_KEY, code_of, status_of
 from hibana_server.rpc.validate import validate
-from hibana_server.telemetry.logs import CALL_FIELDS
 from hibana_server.telemetry.metrics import Metrics
 
 OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.")
@@ -34,6 +32,8 @@ log = structlog.get_logger("hibana.rpc")
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context = grpc.aio.ServicerContext[Any, Any]
+Read = Callable[[bytes], Message]
+"""Makes a message of its bytes. Raises DecodeError."""
 
 _REQUEST_ID = re.compile(r"[0-9A-Za-z._:-]{1,64}\Z", re.ASCII)
 _MAKE_ONE = "send `authorization: Bearer TOKEN`; make a token with `hibana-server token --subject NAME`"
@@ -64,7 +64,7 @@ class Edge(grpc.aio.ServerInterceptor):
                 authorization, count = str(value), count + 1
             elif key == "x-request-id" and isinstance(value, str) and _REQUEST_ID.match(value):
                 request_id = value
-        call = CurrentCall(method, request_id or uuid7(), None, time.perf_counter())
+        call = CurrentCall(method, request_id, None, time.perf_counter())
         try:
             call.caller = self._authenticate(authorization, count)
         except HibanaError as error:
@@ -96,16 +96,14 @@ class Edge(grpc.aio.ServerInterceptor):
     def _wrap(self, handler: Handler) -> Handler:
         methods = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
         inner: Any = next(m for m in methods if m is not None)
+        read = cast("Read", handler.request_deserializer)
 
-        async def serve(request: Any, context: Context) -> Any:
+        async def serve(received: Any, context: Context) -> Any:
             call = CURRENT.get()
-            CALL_FIELDS.set(_LogFields(call))
             code, reason = "OK", ""
             try:
-                checked = _checked(request) if handler.request_streaming else request
-                if not handler.request_streaming:
-                    validate(request)
-                return await inner(checked, context)
+                request = _each_read(received, read) if handler.request_streaming else _read(received, read)
+                return await inner(request, context)
             except HibanaError as error:
                 code, reason = code_of(error).name, error.reason
                 await _abort(context, error)
@@ -131,7 +129,8 @@ class Edge(grpc.aio.ServerInterceptor):
         }[handler.request_streaming, handler.response_streaming]
         return make(
             serve,
-            request_deserializer=handler.request_deserializer,
+            # Requests are read above: what grpc cannot read it answers with UNKNOWN and the exception's text.
+            request_deserializer=None,
             response_serializer=handler.response_serializer,
         )
 
@@ -140,37 +139,22 @@ class Edge(grpc.aio.ServerInterceptor):
         self._metrics.call(call.method, code, seconds)
         if code == "OK" and not self._access_log:
             return
-        fields = {"execution": call.execution} if call.execution else {}
-        if reason:
-            fields["reason"] = reason
-        log.info("call", code=code, ms=round(seconds * 1000, 3), **{**_fields(call), **fields})
+        told = {"reason": reason} if reason else {}
+        log.info("call", code=code, ms=round(seconds * 1000, 3), **told, **call.log_fields())
 
 
-def _fields(call: CurrentCall) -> dict[str, str]:
-    return {
-        "method": call.method,
-        "request_id": call.request_id,
-        "caller": call.caller.subject if call.caller else "",
-    }
+def _read(data: bytes, read: Read) -> Message:
+    try:
+        request = read(data)
+    except DecodeError:
+        raise Invalid("the bytes are not a message of this method; generate the client from the contract") from None
+    validate(request)
+    return request
 
 
-class _LogFields(dict[str, str]):
-    """Fields of a call for log lines, read only when a line is written."""
-
-    def __init__(self, call: CurrentCall) -> None:
-        super().__init__()
-        self._call = call
-
-    def items(self) -> Any:
-        """Return the fields as they are now."""
-        call = self._call
-        return {**_fields(call), **({"execution": call.execution} if call.execution else {})}.items()
-
-
-async def _checked(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
-    async for request in requests:
-        validate(request)
-        yield request
+async def _each_read(received: AsyncIterator[bytes], read: Read) -> AsyncIterator[Message]:
+    async for data in received:
+        yield _read(data, read)
 
 
 async def _abort(context: Context, error: HibanaError) -> None:

@@ -20,8 +20,8 @@ from hibana_server.domain.executions import (
 )
 from hibana_server.domain.ports import ExecutionFilter
 from hibana_server.rpc.pack_modules import module_name, version_name
-from hibana_server.rpc.pack_values import Request, pack_json_text, pack_result, unpack_arguments
-from hibana_server.rpc.times import pack_nanoseconds, pack_seconds, pack_time, unpack_seconds, unpack_time
+from hibana_server.rpc.pack_values import Request, fill_result, pack_json_text, unpack_arguments
+from hibana_server.rpc.times import fill_nanoseconds, pack_seconds, pack_time, unpack_seconds, unpack_time
 from hibana_server.services.calls import Call
 from hibana_server.services.run import Ended
 
@@ -48,19 +48,22 @@ def execution_uid(name: str) -> str:
 
 def unpack_call(request: Request, deadline: float | None) -> Call:
     """Unpack a checked call. `deadline` on the clock of `time.monotonic`."""
-    limits = request.limits
-    return Call(
+    call = Call(
         reference=request.module,
         function=request.function,
         arguments=unpack_arguments(request),
         argv=tuple(request.argv),
-        env=dict(request.env),
         stdin=request.stdin,
-        timeout=unpack_seconds(limits.timeout) if limits.HasField("timeout") else None,
-        memory_bytes=limits.memory_bytes or None,
         deadline=deadline,
         request_id=request.request_id,
     )
+    if request.env:
+        call.env = dict(request.env)
+    if request.HasField("limits"):
+        limits = request.limits
+        call.timeout = unpack_seconds(limits.timeout) if limits.HasField("timeout") else None
+        call.memory_bytes = limits.memory_bytes or None
+    return call
 
 
 def unpack_filter(request: executor_pb2.ListExecutionsRequest) -> ExecutionFilter:
@@ -105,42 +108,46 @@ def output_event(sequence: int, piece: Output) -> pb.ExecutionEvent:
 def result_event(sequence: int, ended: Ended, *, typed: bool) -> pb.ExecutionEvent:
     """Make the last event."""
     execution = ended.execution
-    ok = execution.outcome is Outcome.OK
-    return pb.ExecutionEvent(
+    event = pb.ExecutionEvent(
         sequence=sequence,
         result=pb.ExecutionResult(
             outcome=_outcome(execution),
-            result=pack_result(ended.results, ended.result_types, typed=typed) if ok else None,
-            failure=pack_failure(execution.failure),
-            usage=pack_usage(execution.usage),
+            failure=pack_failure(execution.failure) if execution.failure is not None else None,
             stdout_bytes=execution.output.stdout_size,
             stderr_bytes=execution.output.stderr_size,
         ),
     )
+    fill_usage(event.result.usage, execution.usage)
+    if execution.outcome is Outcome.OK:
+        fill_result(event.result.result, ended.results, ended.result_types, typed=typed)
+    return event
 
 
 def invoke_response(ended: Ended, stdout: bytes, stderr: bytes, *, typed: bool) -> executor_pb2.InvokeResponse:
     """Make the answer of Invoke; `stdout` and `stderr` are what fits into it."""
     execution = ended.execution
-    ok = execution.outcome is Outcome.OK
-    return executor_pb2.InvokeResponse(
+    # Submessages are filled in place: handing them to the constructor copies each.
+    response = executor_pb2.InvokeResponse(
         execution=execution_name(execution.uid),
         version=version_name(execution.module_uid, execution.version),
         outcome=_outcome(execution),
-        result=pack_result(ended.results, ended.result_types, typed=typed) if ok else None,
-        failure=pack_failure(execution.failure),
         stdout=stdout,
         stderr=stderr,
         stdout_truncated=len(stdout) < execution.output.stdout_size,
         stderr_truncated=len(stderr) < execution.output.stderr_size,
-        usage=pack_usage(execution.usage),
         cache=CACHES[execution.cache] if execution.cache is not None else pb.CACHE_SOURCE_UNSPECIFIED,
     )
+    fill_usage(response.usage, execution.usage)
+    if execution.outcome is Outcome.OK:
+        fill_result(response.result, ended.results, ended.result_types, typed=typed)
+    elif execution.failure is not None:
+        response.failure.CopyFrom(pack_failure(execution.failure))
+    return response
 
 
 def pack_execution(execution: Execution, *, whole: bool = True) -> pb.Execution:
     """Pack a record; `whole=False` leaves out input and output, as lists do."""
-    return pb.Execution(
+    packed = pb.Execution(
         name=execution_name(execution.uid),
         module=module_name(execution.module_uid),
         version=execution.version,
@@ -149,8 +156,7 @@ def pack_execution(execution: Execution, *, whole: bool = True) -> pb.Execution:
         function=execution.function,
         state=STATES[execution.state],
         outcome=_outcome(execution),
-        failure=pack_failure(execution.failure),
-        usage=pack_usage(execution.usage),
+        failure=pack_failure(execution.failure) if execution.failure is not None else None,
         cache=CACHES[execution.cache] if execution.cache is not None else pb.CACHE_SOURCE_UNSPECIFIED,
         limits=_pack_limits(execution.limits),
         input=_pack_input(execution.input) if whole else None,
@@ -160,24 +166,22 @@ def pack_execution(execution: Execution, *, whole: bool = True) -> pb.Execution:
         start_time=pack_time(execution.start_time),
         end_time=pack_time(execution.end_time),
     )
+    fill_usage(packed.usage, execution.usage)
+    return packed
 
 
-def pack_failure(failure: Failure | None) -> pb.Failure | None:
+def pack_failure(failure: Failure) -> pb.Failure:
     """Pack a failure."""
-    if failure is None:
-        return None
     return pb.Failure(
         code=failure.code, message=failure.message, exit_code=failure.exit_code, backtrace=failure.backtrace
     )
 
 
-def pack_usage(usage: Usage) -> pb.Usage:
-    """Pack what a call used."""
-    return pb.Usage(
-        execution_time=pack_nanoseconds(usage.execution_ns),
-        cpu_time=pack_nanoseconds(usage.cpu_ns),
-        memory_used_bytes=usage.memory_bytes,
-    )
+def fill_usage(target: pb.Usage, usage: Usage) -> None:
+    """Pack what a call used into a message that is there."""
+    fill_nanoseconds(target.execution_time, usage.execution_ns)
+    fill_nanoseconds(target.cpu_time, usage.cpu_ns)
+    target.memory_used_bytes = usage.memory_bytes
 
 
 def _outcome(execution: Execution) -> pb.Outcome.ValueType:

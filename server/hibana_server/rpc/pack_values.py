@@ -9,27 +9,35 @@ from google.protobuf import struct_pb2
 
 from hibana.v1 import execution_pb2, executor_pb2, value_pb2
 from hibana_server.domain.errors import Invalid
-from hibana_server.domain.values import Arguments, Core, Json, JsonArguments, Typed, TypedArguments, to_json
+from hibana_server.domain.values import CORE_TYPES, Arguments, Core, Json, JsonArguments, Typed, TypedArguments, to_json
 
 Request = executor_pb2.ExecuteRequest | executor_pb2.InvokeRequest
+
+
+_FIELDS = {type_: f"{type_}_value" for type_ in CORE_TYPES}
+_KINDS = {field.name: field.name.removesuffix("_value") for field in value_pb2.Value.DESCRIPTOR.fields}
 
 
 def unpack_arguments(request: Request) -> Arguments:
     """Unpack the arguments of a call; none at all is an empty JSON list."""
     form = request.WhichOneof("arguments")
     if form == "typed_arguments":
-        return TypedArguments(tuple(_typed(i, v) for i, v in enumerate(request.typed_arguments.values)))
+        return TypedArguments(tuple([_typed(i, v) for i, v in enumerate(request.typed_arguments.values)]))
     if form == "json_arguments":
         return JsonArguments(tuple(_json(v) for v in request.json_arguments.values))
     return JsonArguments()
 
 
-def pack_result(values: Sequence[Core], types: Sequence[str], *, typed: bool) -> execution_pb2.FunctionResult:
-    """Pack what a function returned, in the form of the arguments."""
+def fill_result(
+    target: execution_pb2.FunctionResult, values: Sequence[Core], types: Sequence[str], *, typed: bool
+) -> None:
+    """Pack what a function returned into a message that is there, in the form of the arguments."""
     if not typed:
-        return execution_pb2.FunctionResult(json=pack_json_list(to_json(values, types)))
-    packed = value_pb2.ListOfValues(values=[_pack(v, t) for v, t in zip(values, types, strict=True)])
-    return execution_pb2.FunctionResult(typed=packed)
+        target.json.CopyFrom(pack_json_list(to_json(values, types)))
+        return
+    target.typed.SetInParent()
+    for value, type_ in zip(values, types, strict=True):
+        setattr(target.typed.values.add(), _FIELDS[type_], value)
 
 
 def pack_json_list(values: Iterable[Json]) -> struct_pb2.ListValue:
@@ -49,7 +57,7 @@ def _typed(index: int, value: value_pb2.Value) -> Typed:
     kind = value.WhichOneof("kind")
     if kind is None:
         raise Invalid.field(f"arguments[{index}]", "has no kind set", reason="ARGUMENTS_INVALID")
-    return Typed(kind.removesuffix("_value"), getattr(value, kind))
+    return Typed(_KINDS[kind], getattr(value, kind))
 
 
 def _json(value: struct_pb2.Value) -> Json:
@@ -86,15 +94,3 @@ def _fill(target: struct_pb2.Value, value: Json) -> None:
             target.struct_value.SetInParent()
             for key, item in value.items():
                 _fill(target.struct_value.fields[key], item)
-
-
-def _pack(value: Core, type_: str) -> value_pb2.Value:
-    match type_:
-        case "s32":
-            return value_pb2.Value(s32_value=int(value))
-        case "s64":
-            return value_pb2.Value(s64_value=int(value))
-        case "f32":
-            return value_pb2.Value(f32_value=value)
-        case _:
-            return value_pb2.Value(f64_value=value)

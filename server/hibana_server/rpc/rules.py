@@ -7,6 +7,7 @@ tiers, sizes of uploads) is judged by the services.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from google.protobuf.message import Message
 
@@ -20,6 +21,7 @@ from hibana_server.rpc.checks import (
     ANYTHING,
     TIME,
     Fields,
+    Rule,
     data,
     duration,
     each,
@@ -71,7 +73,7 @@ _SPEC = message(
         "labels": _LABELS,
     }
 )
-_HEADER_FIELDS: Fields = {
+_HEADER_FIELDS: Mapping[str, Rule] = {
     "tier": enum(module.Tier.DESCRIPTOR),
     "module_name": _MODULE_NAME,
     "version": _VERSION_LABEL,
@@ -83,7 +85,7 @@ _HEADER_FIELDS: Fields = {
     "module": _SPEC,
     "signatures": text(0),
 }
-_WASI_INPUT: Fields = {
+_WASI_INPUT: Mapping[str, Rule] = {
     "argv": each(1024, text(128 * 1024), total=128 * 1024),
     "env": mapping(
         256,
@@ -92,7 +94,7 @@ _WASI_INPUT: Fields = {
         total=128 * 1024,
     ),
 }
-_CALL: Fields = {
+_CALL: Mapping[str, Rule] = {
     "module": _REFERENCE,
     "function": _FUNCTION,
     "typed_arguments": ANYTHING,
@@ -102,8 +104,8 @@ _CALL: Fields = {
     "limits": _CALL_LIMITS,
     "request_id": _REQUEST_ID,
 }
-_PAGE: Fields = {"page_size": _PAGE_SIZE, "page_token": _PAGE_TOKEN}
-_QUOTA: Fields = {
+_PAGE: Mapping[str, Rule] = {"page_size": _PAGE_SIZE, "page_token": _PAGE_TOKEN}
+_QUOTA: Mapping[str, Rule] = {
     "subject": _SUBJECT,
     "max_modules": whole(0, _LARGE),
     "max_total_bytes": whole(0, _LARGE),
@@ -113,7 +115,7 @@ _QUOTA: Fields = {
     "max_concurrent_executions": whole(0, _LARGE),
 }
 
-RULES: dict[type[Message], Fields] = {
+_TABLE: dict[type[Message], Mapping[str, Rule]] = {
     registry.UploadModuleRequest: {"header": message(_HEADER_FIELDS), "chunk": data(CHUNK_BYTES)},
     registry.CreateModuleRequest: {"header": message(_HEADER_FIELDS, required=True), "wasm": data(CREATE_BYTES)},
     registry.GetModuleRequest: {"module": _REFERENCE},
@@ -211,3 +213,5 @@ RULES: dict[type[Message], Fields] = {
     admin.RevokeApiKeyRequest: {"name": text(256, required=True, accepted="apiKeys/ID")},
     admin.ListAuditEntriesRequest: {**_PAGE, "subject": _SUBJECT, "resource": _REFERENCE_FILTER},
 }
+
+RULES = {request: Fields(rules) for request, rules in _TABLE.items()}

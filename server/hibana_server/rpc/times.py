@@ -19,15 +19,15 @@ def unpack_time(time: Timestamp) -> int:
     return time.seconds * 1_000_000 + time.nanos // 1000
 
 
-def pack_nanoseconds(nanoseconds: int) -> Duration:
-    """Make a Duration of nanoseconds."""
-    seconds, nanos = divmod(nanoseconds, 1_000_000_000)
-    return Duration(seconds=seconds, nanos=nanos)
+def fill_nanoseconds(target: Duration, nanoseconds: int) -> None:
+    """Set a Duration that is part of a message."""
+    target.seconds, target.nanos = divmod(nanoseconds, 1_000_000_000)
 
 
 def pack_seconds(seconds: float) -> Duration:
     """Make a Duration of seconds."""
-    return pack_nanoseconds(round(seconds * 1_000_000) * 1000)
+    whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
+    return Duration(seconds=whole, nanos=micros * 1000)
 
 
 def unpack_seconds(duration: Duration) -> float:

@@ -34,7 +34,6 @@ class Run(msgspec.Struct, array_like=True, frozen=True):
     """File of the artifact; read only when the worker does not hold the module."""
     size: int
     """Bytes of the artifact."""
-    wasi: bool
     function: str
     arguments: tuple[int | float, ...]
     memory_bytes: int

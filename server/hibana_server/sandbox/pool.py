@@ -18,9 +18,9 @@ import structlog
 
 from hibana_server.domain.errors import Exhausted, Unavailable
 from hibana_server.domain.executions import Outcome, RunEnd
-from hibana_server.domain.ports import Job, RunSink
 from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox.pool_settings import PoolSettings
+from hibana_server.sandbox.reserved import ReservedSandbox
 from hibana_server.sandbox.waiting import Ticket, Waiting
 from hibana_server.sandbox.worker_process import WorkerProcess
 from hibana_server.sandbox.zygote import Zygote, ZygoteGone
@@ -28,61 +28,11 @@ from hibana_server.sandbox.zygote import Zygote, ZygoteGone
 log = structlog.get_logger("hibana.sandbox")
 
 _RETRY_SECONDS = 0.5
-_RESTART_SECONDS = 0.5
+_RESTART_SECONDS = (0.0, 0.5, 2.0, 10.0)
+"""Pauses before a zygote is started again, while they die one soon after the other."""
+_LIVED_LONG = 60.0
+"""Seconds after which the end of a zygote counts as the first again."""
 _STOP_SECONDS = 1.0
-
-
-class ReservedSandbox:
-    """A worker reserved for one job (`domain.ports.Sandbox`)."""
-
-    __slots__ = ("_caller", "_memory_bytes", "_pool", "_released", "_worker", "warm")
-
-    def __init__(self, pool: Pool, worker: WorkerProcess, caller: str, memory_bytes: int, *, warm: bool) -> None:
-        self.warm = warm
-        self._pool = pool
-        self._worker = worker
-        self._caller = caller
-        self._memory_bytes = memory_bytes
-        self._released = False
-
-    def start(self, job: Job, sink: RunSink) -> None:
-        """Run the job; the worker returns to the pool by itself."""
-        self._worker.start(job, _Releasing(self, job, sink))
-
-    def kill(self, outcome: Outcome) -> None:
-        """End the guest; harmless once it has ended."""
-        if not self._released:
-            self._worker.kill(outcome)
-
-    def release(self) -> None:
-        """Give the worker back unused."""
-        if self.free():
-            self._pool.took_back(self._worker)
-
-    def free(self) -> bool:
-        """Give the reservation's memory back; False when that was done already."""
-        if self._released:
-            return False
-        self._released = True
-        self._pool.freed(self._caller, self._memory_bytes)
-        return True
-
-
-class _Releasing:
-    """Passes a run on to its sink and frees the reservation at its end."""
-
-    __slots__ = ("_job", "_sandbox", "_sink", "output")
-
-    def __init__(self, sandbox: ReservedSandbox, job: Job, sink: RunSink) -> None:
-        self._sandbox = sandbox
-        self._job = job
-        self._sink = sink
-        self.output = sink.output
-
-    def ended(self, end: RunEnd) -> None:
-        self._sandbox.free()
-        self._sandbox._pool.ended(self._job, end)  # noqa: SLF001 - parts of one mechanism
-        self._sink.ended(end)
 
 
 class Pool:
@@ -99,6 +49,12 @@ class Pool:
         self._reserved_bytes = 0
         self._callers: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._retiring: set[int] = set()
+        """Workers that were told to end to make place."""
+        self._pausing = False
+        """Whether workers die as soon as they are made, so that none is made for a moment."""
+        self._zygote_started = 0.0
+        self._zygote_deaths = 0
         self._stopping = False
         self._all_gone = asyncio.Event()
         self._counts: Counter[str] = Counter()
@@ -107,9 +63,14 @@ class Pool:
 
     async def start(self) -> None:
         """Start the zygote and one worker of the user tier. Raises Unavailable when sandboxes cannot be made here."""
-        self._zygote = Zygote(self._exited, self._zygote_gone)
-        await self._make(Tier.USER)
+        try:
+            self._start_zygote()
+            self._starting[Tier.USER] += 1
+            await self._make(Tier.USER)
+        except OSError as error:
+            log.warning("the zygote cannot be started", error=str(error))
         if not self._workers:
+            await self.stop()
             raise Unavailable("sandbox processes cannot be started; the log tells why")
         self._run(self._retire_idle())
 
@@ -125,6 +86,8 @@ class Pool:
             self._all_gone.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._all_gone.wait(), _STOP_SECONDS)
+        for worker in list(self._workers.values()):
+            worker.close()
         if self._zygote is not None:
             await self._zygote.stop()
 
@@ -140,7 +103,8 @@ class Pool:
         """Wait for a sandbox. Raises Exhausted at once when the queue is full, Unavailable while stopping."""
         if self._stopping:
             raise Unavailable("the service is stopping; try again in a moment", retry_after=1.0)
-        if len(self._waiting) >= self._settings.max_queue:
+        # Whoever a worker can still be made for does not count as waiting.
+        if len(self._waiting) >= self._settings.max_queue + self._places():
             self._counts["refused"] += 1
             raise Exhausted(
                 f"{len(self._waiting)} calls wait for a sandbox already; try again later", retry_after=_RETRY_SECONDS
@@ -184,27 +148,57 @@ class Pool:
         if self._callers[caller] <= 0:
             del self._callers[caller]
 
-    def ended(self, job: Job, end: RunEnd) -> None:
+    def ended(self, end: RunEnd) -> None:
         """Take note of the end of a run."""
         self._counts[f"ended_{end.outcome}"] += 1
 
     def took_back(self, worker: WorkerProcess) -> None:
         """Take a worker that has nothing to do, or has ended."""
         if not worker.alive:
-            self._workers.pop(worker.pid, None)
-            if not self._workers:
-                self._all_gone.set()
-            idle = self._idle[worker.tier]
-            if worker in idle:
-                idle.remove(worker)
+            self._forget(worker)
+        elif worker.doomed:
+            return  # its end comes; nobody may be given a worker that is being killed
         elif worker.calls >= self._settings.calls_per_worker or self._stopping:
             worker.kill(Outcome.LOST)
         else:
             self._idle[worker.tier].append(worker)
+            if not len(self._waiting):
+                return  # nobody to serve: the end of most calls
+        self._pump()
+
+    def _forget(self, worker: WorkerProcess) -> None:
+        if self._workers.pop(worker.pid, None) is None:
+            return
+        self._retiring.discard(worker.pid)
+        if not self._workers:
+            self._all_gone.set()
+        idle = self._idle[worker.tier]
+        if worker in idle:
+            idle.remove(worker)
+        if not worker.doomed and self._zygote is not None and not self._stopping:
+            self._counts["crashed"] += 1
+            log.warning("worker crashed", pid=worker.pid, tier=str(worker.tier), calls=worker.calls)
+            if worker.calls == 0:
+                # It died before anyone used it, and so will the next.
+                self._pause()
+
+    def _pause(self) -> None:
+        """Make no worker for a moment, then look again at those who wait."""
+        if not self._pausing:
+            self._pausing = True
+            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._go_on)
+
+    def _go_on(self) -> None:
+        self._pausing = False
         self._pump()
 
     def _exited(self, pid: int, status: int) -> None:
         log.debug("worker ended", pid=pid, status=status)
+
+    def _start_zygote(self) -> None:
+        """Start a zygote. Raises OSError."""
+        self._zygote_started = time.monotonic()
+        self._zygote = Zygote(self._exited, self._zygote_gone)
 
     def _zygote_gone(self) -> None:
         self._counts["zygote_restarts"] += 1
@@ -214,9 +208,18 @@ class Pool:
 
     async def _restart(self) -> None:
         # Its workers die with it; each tells by its closed channel.
-        await asyncio.sleep(_RESTART_SECONDS if self._counts["zygote_restarts"] > 1 else 0)
-        self._zygote = Zygote(self._exited, self._zygote_gone)
-        self._pump()
+        while not self._stopping:
+            if time.monotonic() - self._zygote_started > _LIVED_LONG:
+                self._zygote_deaths = 0
+            await asyncio.sleep(_RESTART_SECONDS[min(self._zygote_deaths, len(_RESTART_SECONDS) - 1)])
+            self._zygote_deaths += 1
+            try:
+                self._start_zygote()
+            except OSError as error:
+                log.warning("the zygote cannot be started", error=str(error))
+            else:
+                self._pump()
+                return
 
     # ------------------------------------------------------------ growing and shrinking
 
@@ -224,17 +227,50 @@ class Pool:
         """Serve who waits, and make workers for those who cannot be served."""
         if self._stopping:
             return
-        while self._waiting.take(self._serve):
-            pass
-        for tier in Tier:
-            wanted = self._waiting.of_tier(tier) if len(self._waiting) else 0
+        if len(self._waiting):
+            self._make_place()
+            while self._waiting.take(self._serve):
+                pass
+        # Tiers without a worker first: theirs is the place that was made.
+        for tier in sorted(Tier, key=self._has):
+            wanted = self._waiting.of_tier(tier)
+            if tier is Tier.USER and not wanted and not self._has(tier) and self._places():
+                wanted = 1  # the next user's call finds a warm worker
             for _ in range(wanted - self._starting[tier]):
                 if not self._room_for_one(tier):
                     break
                 self._starting[tier] += 1
-                self._run(self._make(tier, counted=True))
+                self._run(self._make(tier))
+
+    def _make_place(self) -> None:
+        """End an idle worker for a tier that waits and has none, or the busier tiers would never let it in."""
+        if self._places() or self._retiring:
+            return
+        for tier in Tier:
+            if self._waiting.of_tier(tier) and not self._has(tier):
+                self._retire_one_for(tier)
+                return
+
+    def _retire_one_for(self, tier: Tier) -> None:
+        for other in Tier:
+            if other is not tier and self._idle[other]:
+                worker = self._idle[other].pop(0)
+                self._retiring.add(worker.pid)
+                # Its end calls `took_back`, and so `_pump` again, with a place free.
+                worker.kill(Outcome.LOST)
+                return
+
+    def _places(self) -> int:
+        """Return how many workers may be made."""
+        return max(0, self._settings.max_sandboxes - len(self._workers) - self._starting.total())
+
+    def _has(self, tier: Tier) -> bool:
+        """Tell whether a tier has a worker, or is getting one."""
+        return self._starting[tier] > 0 or any(worker.tier is tier for worker in self._workers.values())
 
     def _serve(self, ticket: Ticket[ReservedSandbox]) -> bool:
+        if ticket.ready.done():
+            return True  # cancelled a moment ago
         if not self._may_run(ticket.caller, ticket.memory_bytes):
             return False
         sandbox = self._reserve(ticket.tier, ticket.caller, ticket.key, ticket.memory_bytes)
@@ -245,18 +281,16 @@ class Pool:
 
     def _room_for_one(self, tier: Tier) -> bool:
         """Tell whether one more worker may be made; an idle one of another tier makes place if need be."""
-        if self._idle[tier] or self._zygote is None:
+        if self._idle[tier] or self._zygote is None or self._pausing:
             return False
-        if len(self._workers) + self._starting.total() < self._settings.max_sandboxes:
+        if self._places():
             return True
-        for other in Tier:
-            if other is not tier and self._idle[other]:
-                # Its end calls `took_back`, and so this again, with a place free.
-                self._idle[other].pop(0).kill(Outcome.LOST)
-                break
+        if not self._retiring:
+            self._retire_one_for(tier)
         return False
 
-    async def _make(self, tier: Tier, *, counted: bool = False) -> None:
+    async def _make(self, tier: Tier) -> None:
+        """Make a worker; `_starting` counts it already."""
         zygote = self._zygote
         settings = self._settings
         try:
@@ -265,14 +299,13 @@ class Pool:
             born = await zygote.spawn(
                 settings.memory_by_tier[tier] + settings.overhead_bytes, settings.module_cache_bytes
             )
-        except ZygoteGone:
+        except (ZygoteGone, OSError):
             log.warning("no worker could be made", tier=str(tier))
             # Those who wait must not depend on somebody else's call to be looked at again.
-            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._pump)
+            self._pause()
             return
         finally:
-            if counted:
-                self._starting[tier] -= 1
+            self._starting[tier] -= 1
         self._counts["started"] += 1
         worker = WorkerProcess(born, tier, settings.grace, self.took_back)
         self._workers[worker.pid] = worker

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -29,6 +29,7 @@ class Waiting(Generic[T]):
 
     def __init__(self) -> None:
         self._callers: OrderedDict[str, deque[Ticket[T]]] = OrderedDict()
+        self._tiers: Counter[Tier] = Counter()
         self._count = 0
 
     def __len__(self) -> int:
@@ -36,11 +37,12 @@ class Waiting(Generic[T]):
 
     def of_tier(self, tier: Tier) -> int:
         """Return how many wait for a tier."""
-        return sum(ticket.tier is tier for tickets in self._callers.values() for ticket in tickets)
+        return self._tiers[tier]
 
     def add(self, ticket: Ticket[T]) -> None:
         """Append a call to its caller's line."""
         self._callers.setdefault(ticket.caller, deque()).append(ticket)
+        self._tiers[ticket.tier] += 1
         self._count += 1
 
     def remove(self, ticket: Ticket[T]) -> None:
@@ -48,6 +50,7 @@ class Waiting(Generic[T]):
         tickets = self._callers.get(ticket.caller)
         if tickets is not None and ticket in tickets:
             tickets.remove(ticket)
+            self._tiers[ticket.tier] -= 1
             self._count -= 1
             if not tickets:
                 del self._callers[ticket.caller]
@@ -70,4 +73,5 @@ class Waiting(Generic[T]):
                 if not ticket.ready.done():
                     ticket.ready.set_exception(error)
         self._callers.clear()
+        self._tiers.clear()
         self._count = 0

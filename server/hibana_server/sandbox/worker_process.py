@@ -21,6 +21,7 @@ from hibana_server.sandbox.frames import (
     MAX_FROM_WORKER,
     OUTPUT_PIECE,
     Done,
+    FromWorker,
     Out,
     Run,
     pack,
@@ -30,11 +31,14 @@ from hibana_server.sandbox.zygote import Born
 
 log = structlog.get_logger("hibana.sandbox")
 
-_RECEIVE = 256 * 1024
+_RECEIVED = memoryview(bytearray(128 * 1024))
+"""Where every channel reads to: one loop, one thread, and nothing stays in it."""
 _MERGED = 64 * 1024
 """Adjacent pieces of output that came in one read are passed on as one up to this size, bytes."""
 _STREAMS = {0: Stream.STDOUT, 1: Stream.STDERR, 2: Stream.LOG}
 _MAX_FRAMES = 16
+_MAX_THREADS = 8
+"""Threads of a worker that may use CPU time at once: its own, the deadline's and those of WASI."""
 _MESSAGES = {
     Outcome.TIMEOUT: "the guest was killed at its time limit: it did not yield to the engine",
     Outcome.CANCELLED: "the execution was cancelled",
@@ -61,13 +65,19 @@ class WorkerProcess:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._sock.fileno(), self._readable)
         self._unsent = bytearray()
-        self._received = bytearray()
+        self._rest = b""
+        """Beginning of a frame whose rest is still to come."""
         self._job: Job | None = None
         self._sink: RunSink | None = None
         self._output_left = 0
         self._started = 0
         self._killed: Outcome | None = None
         self._backstop: asyncio.TimerHandle | None = None
+
+    @property
+    def doomed(self) -> bool:
+        """Tell whether the process was killed; its end may still be on its way."""
+        return self._killed is not None
 
     @property
     def busy(self) -> bool:
@@ -92,7 +102,6 @@ class WorkerProcess:
                     artifact.key,
                     str(artifact.path),
                     artifact.size,
-                    job.wasi,
                     job.function,
                     job.arguments,
                     limits.memory_bytes,
@@ -145,26 +154,26 @@ class WorkerProcess:
 
     def _readable(self) -> None:
         try:
-            data = self._sock.recv(_RECEIVE)
+            count = self._sock.recv_into(_RECEIVED)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        if not data:
-            self._closed()
+            count = 0
+        if not count:
+            self.close()
             return
-        received = self._received
-        received += data
+        rest, self._rest = self._rest, b""
+        data = rest + _RECEIVED[:count] if rest else _RECEIVED[:count]
         try:
-            self._take_frames(received)
-        except (msgspec.MsgspecError, _ProtocolError) as error:
+            self._take_frames(data)
+        except _ProtocolError as error:
             log.warning("worker broke the protocol", pid=self.pid, error=clean(str(error)))
             self.kill(Outcome.LOST)
-            self._closed()
+            self.close()
 
-    def _take_frames(self, received: bytearray) -> None:
+    def _take_frames(self, received: bytes | memoryview) -> None:
         position, size = 0, len(received)
-        pieces: list[Output] = []
+        pieces = _Pieces()
         done: Done | None = None
         while size - position >= HEADER.size:
             (length,) = HEADER.unpack_from(received, position)
@@ -175,31 +184,27 @@ class WorkerProcess:
                 break
             if self._job is None or done is not None:
                 raise _ProtocolError("a frame that belongs to no call")
-            # A copy, because a view would keep the buffer from shrinking while an error is handled.
-            frame = worker_decoder.decode(bytes(received[position + HEADER.size : end]))
+            frame = _decode(received[position + HEADER.size : end])
             position = end
             if isinstance(frame, Out):
                 self._take_output(frame, pieces)
             else:
                 done = frame
-        del received[:position]
-        if pieces and self._sink is not None:
-            self._sink.output(pieces)
+        if position < size:
+            self._rest = bytes(received[position:])
+        output = pieces.take()
+        if output and self._sink is not None:
+            self._sink.output(output)
         if done is not None:
             self._finish(done)
 
-    def _take_output(self, frame: Out, pieces: list[Output]) -> None:
+    def _take_output(self, frame: Out, pieces: _Pieces) -> None:
         stream = _STREAMS.get(frame.stream)
         self._output_left -= len(frame.data)
         # The worker keeps the limit; what it sends is checked all the same, since a guest may have taken it over.
         if stream is None or len(frame.data) > OUTPUT_PIECE or self._output_left < 0:
             raise _ProtocolError("output beyond its limit")
-        if pieces and stream is not Stream.LOG:
-            last = pieces[-1]
-            if last.stream is stream and len(last.data) + len(frame.data) <= _MERGED:
-                pieces[-1] = Output(stream, last.data + frame.data)
-                return
-        pieces.append(Output(stream, frame.data, frame.level))
+        pieces.add(stream, frame.data, frame.level)
 
     # ------------------------------------------------------------ ending
 
@@ -210,10 +215,10 @@ class WorkerProcess:
         self.held.difference_update(done.evicted)
         if done.loaded:
             self.held.add(job.artifact.key)
-        self._end(_run_end(done, job))
+        self._end(_run_end(done, job, time.perf_counter_ns() - self._started))
 
-    def _closed(self) -> None:
-        """Take note that the process is gone, or no longer to be trusted."""
+    def close(self) -> None:
+        """Take note that the process is gone, or end one that is no longer to be trusted."""
         if not self.alive:
             return
         self.alive = False
@@ -248,22 +253,71 @@ class _ProtocolError(Exception):
     """The worker sent what no worker sends."""
 
 
-def _run_end(done: Done, job: Job) -> RunEnd:
+def _decode(data: bytes | memoryview) -> FromWorker:
+    try:
+        return worker_decoder.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # ValueError: text that is no UTF-8
+        raise _ProtocolError(str(error)) from None
+
+
+class _Pieces:
+    """Output of one read, adjacent pieces of a stream joined: a flood of single bytes costs little then."""
+
+    __slots__ = ("_joined", "_pieces", "_size", "_stream")
+
+    def __init__(self) -> None:
+        self._pieces: list[Output] = []
+        self._joined: list[bytes] = []
+        self._stream = Stream.STDOUT
+        self._size = 0
+
+    def add(self, stream: Stream, data: bytes, level: int) -> None:
+        """Append output."""
+        if self._joined and (stream is not self._stream or self._size + len(data) > _MERGED):
+            self._flush()
+        if stream is Stream.LOG:
+            self._pieces.append(Output(stream, data, level))
+            return
+        self._stream = stream
+        self._joined.append(data)
+        self._size += len(data)
+
+    def take(self) -> list[Output]:
+        """Return everything, in order."""
+        if self._joined:
+            self._flush()
+        return self._pieces
+
+    def _flush(self) -> None:
+        self._pieces.append(Output(self._stream, b"".join(self._joined)))
+        self._joined.clear()
+        self._size = 0
+
+
+def _run_end(done: Done, job: Job, elapsed_ns: int) -> RunEnd:
     """Check the end a worker tells and bound everything in it."""
     try:
         outcome = Outcome(done.outcome)
     except ValueError:
         raise _ProtocolError("unknown outcome") from None
-    usage = Usage(max(done.execution_ns, 0), max(done.cpu_ns, 0), max(done.memory_bytes, 0))
+    usage = Usage(
+        _between(done.execution_ns, elapsed_ns),
+        _between(done.cpu_ns, elapsed_ns * _MAX_THREADS),
+        _between(done.memory_bytes, job.limits.memory_bytes),
+    )
     if outcome is Outcome.OK:
         return RunEnd(outcome, _checked(done.results, job.result_types), usage=usage)
     failure = Failure(
         code=clean(done.code, 64),
         message=cut_utf8(clean(done.message, 1024), 1024),
-        exit_code=done.exit_code,
+        exit_code=_between(done.exit_code, 2**31 - 1, -(2**31)),
         backtrace=tuple(clean(frame) for frame in done.backtrace[:_MAX_FRAMES]),
     )
     return RunEnd(outcome, failure=failure, usage=usage)
+
+
+def _between(value: int, most: int, least: int = 0) -> int:
+    return min(max(value, least), most)
 
 
 _RANGES = {"s32": 2**31, "s64": 2**63}

@@ -36,11 +36,28 @@ class ZygoteGone(Exception):
     """The zygote ended; a new one can be started."""
 
 
+def _execute(control: int) -> subprocess.Popen[bytes]:
+    """Start the process with its end of the control socket. Raises OSError."""
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        # -P: the directory the service was started in is no place to import from.
+        [sys.executable, "-P", "-m", "hibana_server.sandbox.worker.zygote", str(control)],
+        pass_fds=(control,),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env={name: os.environ[name] for name in ("PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ},
+        # A session of its own, so that the terminal's Ctrl-C does not end guests before the drain.
+        start_new_session=True,
+    )
+
+
 class Zygote:
     """One zygote process."""
 
     def __init__(self, on_exit: Callable[[int, int], None], on_gone: Callable[[], None]) -> None:
-        """Take what to call when a worker ended (pid, wait status), and when the zygote itself did."""
+        """Start it. Takes what to call when a worker ended (pid, wait status), and when the zygote did.
+
+        Raises OSError.
+        """
         self._on_exit = on_exit
         self._on_gone = on_gone
         self._loop = asyncio.get_running_loop()
@@ -49,17 +66,12 @@ class Zygote:
         self._gone = False
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own module
-                # -P: the directory the service was started in is no place to import from.
-                [sys.executable, "-P", "-m", "hibana_server.sandbox.worker.zygote", str(theirs.fileno())],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env={name: os.environ[name] for name in ("PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ},
-                # A session of its own, so that the terminal's Ctrl-C does not end guests before the drain.
-                start_new_session=True,
-            )
-        control.setblocking(False)  # noqa: FBT003 - the only way it can be said
+            try:
+                self._process = _execute(theirs.fileno())
+            except OSError:
+                control.close()
+                raise
+        control.setblocking(False)  # noqa: FBT003 - the signature is the standard library's
         self._control = control
         self._loop.add_reader(control.fileno(), self._readable)
 

@@ -6,7 +6,7 @@ registry (`ModuleStore.generation`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from hibana_server.domain.access import Action, Denied, decide, refusal
 from hibana_server.domain.callers import Caller
@@ -14,24 +14,18 @@ from hibana_server.domain.errors import FailedPrecondition, NotFound
 from hibana_server.domain.modules import Module, ModuleVersion, Severity
 from hibana_server.domain.ports import ModuleStore
 from hibana_server.domain.references import Reference, parse
-from hibana_server.domain.tiers import Tier
+from hibana_server.domain.tiers import Tier, TierPolicy
+from hibana_server.services.targets import Target
 
 MAX_KEPT = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A version that the caller may run."""
-
-    module: Module
-    version: ModuleVersion
 
 
 class Catalog:
     """Finds modules and versions and asks the access rules."""
 
-    def __init__(self, store: ModuleStore) -> None:
+    def __init__(self, store: ModuleStore, policies: Mapping[Tier, TierPolicy]) -> None:
         self._store = store
+        self._policies = policies
         self._generation = -1
         self._targets: dict[tuple[Caller, str], Target] = {}
 
@@ -48,19 +42,23 @@ class Catalog:
         module = await self._module(caller, parsed, Action.VIEW)
         return module, await self._version(caller, module, parsed.version)
 
-    async def runnable(self, caller: Caller, reference: str) -> Target:
-        """Return what to run. Raises as `module`, and FailedPrecondition(NOT_RUNNABLE, NO_LIVE_VERSION)."""
+    def known(self, caller: Caller, reference: str) -> Target | None:
+        """Return what a run of this reference means, if that was found before and nothing has changed since."""
         generation = self._store.generation()
         if generation != self._generation or len(self._targets) >= MAX_KEPT:
             self._targets.clear()
             self._generation = generation
-        key = (caller, reference)
-        target = self._targets.get(key)
+        return self._targets.get((caller, reference))
+
+    async def runnable(self, caller: Caller, reference: str) -> Target:
+        """Return what to run. Raises as `module`, and FailedPrecondition(NOT_RUNNABLE, NO_LIVE_VERSION)."""
+        target = self.known(caller, reference)
         if target is None:
+            generation = self._generation
             target = await self._find_runnable(caller, reference)
             # What was read may be older than a change committed meanwhile: keep it only if nothing changed.
             if self._generation == generation == self._store.generation():
-                self._targets[key] = target
+                self._targets[caller, reference] = target
         return target
 
     async def _find_runnable(self, caller: Caller, reference: str) -> Target:
@@ -71,7 +69,7 @@ class Catalog:
             errors = [f for f in version.facts.findings if f.severity is Severity.ERROR]
             first = f"{errors[0].text} {errors[0].fix}" if errors else ""
             raise FailedPrecondition(f"version {version.version} cannot run: {first}", findings=errors)
-        return Target(module, version)
+        return Target(module, version, self._policies[module.tier])
 
     async def _module(self, caller: Caller, reference: Reference, action: Action) -> Module:
         if reference.uid:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -23,21 +23,13 @@ from hibana_server.domain.ports import (
     SandboxPool,
 )
 from hibana_server.domain.references import UID, parse
-from hibana_server.domain.tiers import Tier, TierPolicy
+from hibana_server.domain.tiers import Tier
 from hibana_server.domain.values import coerce
 from hibana_server.services import paging
-from hibana_server.services.calls import (
-    DEFAULT_FUNCTION,
-    Call,
-    check_input,
-    effective_limits,
-    find_function,
-    memory_limit,
-    recorded_input,
-    uses_wasi,
-)
-from hibana_server.services.catalog import Catalog, Target
+from hibana_server.services.calls import DEFAULT_FUNCTION, Call, check_input, effective_limits, recorded_input
+from hibana_server.services.catalog import Catalog
 from hibana_server.services.run import Run
+from hibana_server.services.targets import Target
 
 MAX_KNOWN_ARTIFACTS = 4096
 
@@ -61,7 +53,6 @@ class Executions:
         blobs: BlobStore,
         pool: SandboxPool,
         store: ExecutionStore,
-        policies: Mapping[Tier, TierPolicy],
         on_done: Callable[[Execution, Tier], None],
     ) -> None:
         self._catalog = catalog
@@ -69,9 +60,8 @@ class Executions:
         self._blobs = blobs
         self._pool = pool
         self._store = store
-        self._policies = policies
         self._on_done = on_done
-        self._running: dict[str, Run] = {}
+        self._running: dict[str, tuple[Run, Tier]] = {}
         self._known: dict[tuple[str, Tier], Artifact] = {}
         self._admitting = True
         self._one_ended = asyncio.Event()
@@ -94,7 +84,7 @@ class Executions:
 
     def cancel_all(self, outcome: Outcome) -> None:
         """End every run; for the end of a drain."""
-        for run in list(self._running.values()):
+        for run, _ in list(self._running.values()):
             run.cancel(outcome)
 
     async def start(self, caller: Caller, call: Call, *, keep_events: bool, head_bytes: int = 0) -> Run:
@@ -104,27 +94,28 @@ class Executions:
         """
         if not self._admitting:
             raise Unavailable("the service is stopping; try again in a moment", retry_after=1.0)
-        target = await self._catalog.runnable(caller, call.reference)
-        facts = target.version.facts
+        target = self._catalog.known(caller, call.reference) or await self._catalog.runnable(caller, call.reference)
+        module, version = target.module, target.version
         function = call.function or DEFAULT_FUNCTION
-        export = find_function(facts, function)
-        check_input(call, facts)
+        export = target.function(function)
+        check_input(call, wasi=target.wasi)
         arguments = coerce(call.arguments, export)
-        policy = self._policies[target.module.tier]
         sandbox, artifact, cache = await self._reserve(
-            caller, target, memory_limit(call, target.module, policy), policy
+            caller, target, effective_limits(call, target.ceiling).memory_bytes
         )
+        # Anew, because waiting for a sandbox has used up some of the deadline.
+        limits = effective_limits(call, target.ceiling)
         now = now_us()
         execution = Execution(
             uid=uuid7(),
-            module_uid=target.module.uid,
-            version=target.version.version,
-            sha256=target.version.sha256,
+            module_uid=module.uid,
+            version=version.version,
+            sha256=version.sha256,
             caller=caller.subject,
             function=function,
             state=State.RUNNING,
             input=recorded_input(call, arguments, export),
-            limits=effective_limits(call, target.module, policy),
+            limits=limits,
             create_time=now,
             request_id=call.request_id,
             cache=cache,
@@ -132,54 +123,50 @@ class Executions:
         )
         job = Job(
             artifact=artifact,
-            wasi=uses_wasi(facts),
+            wasi=target.wasi,
             function=function,
             arguments=arguments,
             result_types=export.results,
-            limits=execution.limits,
-            host_functions=policy.host_functions,
-            program=target.module.name,
+            limits=limits,
+            host_functions=target.policy.host_functions,
+            program=module.name,
             argv=call.argv,
-            env=tuple(call.env.items()),
+            env=tuple(call.env.items()) if call.env else (),
             stdin=call.stdin,
         )
-        tier = target.module.tier
-
-        def final(record: Execution) -> None:
-            self._running.pop(record.uid, None)
-            self._one_ended.set()
-            self._on_done(record, tier)
-
-        run = Run(
-            execution,
-            export.results,
-            sandbox,
-            self._store,
-            on_final=final,
-            keep_events=keep_events,
-            head_bytes=head_bytes,
-        )
-        self._running[execution.uid] = run
+        run = Run(execution, export.results, sandbox, self._store, self, keep_events=keep_events, head_bytes=head_bytes)
+        if keep_events:
+            await self._begin(execution, sandbox)
+        self._running[execution.uid] = (run, module.tier)
         try:
-            if keep_events:
-                # The name is told with the first event: from then on a crash must leave a record.
-                await self._store.begin(execution)
+            sandbox.start(job, run)
         except BaseException:
-            self._running.pop(execution.uid, None)
+            del self._running[execution.uid]
+            sandbox.release()
+            raise
+        return run
+
+    def finished(self, run: Run) -> None:
+        """Take note that a run is over."""
+        _, tier = self._running.pop(run.execution.uid)
+        self._one_ended.set()
+        self._on_done(run.execution, tier)
+
+    async def _begin(self, execution: Execution, sandbox: Sandbox) -> None:
+        """Store the RUNNING row: the name is told with the first event, and a crash must leave a record from then on."""
+        try:
+            await self._store.begin(execution)
+        except BaseException:
             sandbox.release()
             # The row may be there by now; it must not stay RUNNING.
             cancelled = replace(execution, state=State.DONE, outcome=Outcome.CANCELLED, end_time=now_us())
             self._store.finish(cancelled).add_done_callback(_forget)
             raise
-        sandbox.start(job, run)
-        if not keep_events:
-            run.record_if_long()
-        return run
 
     async def get(self, caller: Caller, uid: str) -> Execution:
         """Return a record, whole. Raises NotFound for others' executions like for unknown ones."""
-        run = self._running.get(uid)
-        record = run.execution if run is not None else await self._store.get(uid) if UID.match(uid) else None
+        running = self._running.get(uid)
+        record = running[0].execution if running is not None else await self._store.get(uid) if UID.match(uid) else None
         if record is None or not (caller.is_admin or record.caller == caller.subject):
             raise NotFound("no such execution, or not one of yours; `hibana executions list` shows those that are")
         return record
@@ -187,9 +174,10 @@ class Executions:
     async def cancel(self, caller: Caller, uid: str) -> Execution:
         """Stop an execution and return its final record. Raises FailedPrecondition(EXECUTION_ENDED)."""
         await self.get(caller, uid)
-        run = self._running.get(uid)
-        if run is None:
+        running = self._running.get(uid)
+        if running is None:
             raise FailedPrecondition("the execution has ended already", reason="EXECUTION_ENDED")
+        run, _ = running
         run.cancel()
         return (await run.wait()).execution
 
@@ -210,18 +198,16 @@ class Executions:
         page = await self._store.list_executions(where, limit=paging.page_size(page_size), cursor=cursor)
         return ExecutionList(page.executions, paging.seal(page.next_cursor, where), page.total_size)
 
-    async def _reserve(
-        self, caller: Caller, target: Target, memory_bytes: int, policy: TierPolicy
-    ) -> tuple[Sandbox, Artifact, Cache]:
+    async def _reserve(self, caller: Caller, target: Target, memory_bytes: int) -> tuple[Sandbox, Artifact, Cache]:
         """Reserve a sandbox and make sure that the module's artifact is there, in the cheapest order.
 
         A module that was never asked for is looked up (or compiled) before a sandbox is held for it.
         """
-        tier, sha256 = target.module.tier, target.version.sha256
-        artifact = self._known.get((sha256, tier))
+        tier = target.module.tier
+        artifact = self._known.get((target.version.sha256, tier))
         fresh = artifact is None
         if artifact is None:
-            artifact = await self._ensure(target, policy)
+            artifact = await self._ensure(target)
         sandbox = self._pool.try_acquire(tier, caller.subject, artifact.key, memory_bytes)
         if sandbox is None:
             sandbox = await self._pool.acquire(tier, caller.subject, artifact.key, memory_bytes)
@@ -229,15 +215,15 @@ class Executions:
             return sandbox, artifact, Cache.MEMORY
         if not fresh:
             try:
-                artifact = await self._ensure(target, policy)
+                artifact = await self._ensure(target)
             except BaseException:
                 sandbox.release()
                 raise
         return sandbox, artifact, artifact.cache
 
-    async def _ensure(self, target: Target, policy: TierPolicy) -> Artifact:
+    async def _ensure(self, target: Target) -> Artifact:
         tier, sha256 = target.module.tier, target.version.sha256
-        artifact = await self._artifacts.ensure(sha256, tier, policy, self._blobs)
+        artifact = await self._artifacts.ensure(sha256, tier, target.policy, self._blobs)
         if len(self._known) >= MAX_KNOWN_ARTIFACTS:
             self._known.clear()
         self._known[sha256, tier] = replace(artifact, cache=Cache.DISK)

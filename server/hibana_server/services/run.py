@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
+from hibana_server.domain.errors import Internal, Unavailable
 from hibana_server.domain.executions import CapturedOutput, Execution, Outcome, Output, RunEnd, State, Stream
 from hibana_server.domain.ids import now_us
 from hibana_server.domain.ports import ExecutionStore, Sandbox
-from hibana_server.domain.values import to_json
+from hibana_server.domain.values import json_text
 from hibana_server.services.calls import RECORDED_BYTES
 
 LONG_RUN = 0.005
-"""Seconds after which a run that nobody was told of gets its RUNNING row."""
+"""Seconds after which a run that is answered at once gets its RUNNING row, and its caller its name."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ended:
     """The end of a run, told after its record is stored."""
 
@@ -53,6 +54,13 @@ class Capture:
         return self._digest.hexdigest() if self.size else ""
 
 
+class Owner(Protocol):
+    """Who started a run and wants to know of its end."""
+
+    def finished(self, run: Run) -> None:
+        """Take note that the run is over; its record is stored, or could not be."""
+
+
 class Run:
     """A started execution. It is the sandbox's sink; readers take its events or wait for its end.
 
@@ -60,16 +68,21 @@ class Run:
     whoever owns the run says `cancel`.
     """
 
+    __slots__ = (
+        "_changed", "_ended", "_error", "_events", "_head_bytes", "_loop", "_owner", "_sandbox",
+        "_store", "_waiters", "execution", "result_types", "stderr", "stdout",
+    )  # fmt: skip
+
     def __init__(
         self,
         execution: Execution,
         result_types: tuple[str, ...],
         sandbox: Sandbox,
         store: ExecutionStore,
+        owner: Owner,
         *,
-        on_final: Callable[[Execution], None],
         keep_events: bool,
-        head_bytes: int = RECORDED_BYTES,
+        head_bytes: int,
     ) -> None:
         self.execution = execution
         self.result_types = result_types
@@ -78,14 +91,13 @@ class Run:
         self._head_bytes = max(head_bytes, RECORDED_BYTES)
         self._sandbox = sandbox
         self._store = store
-        self._on_final = on_final
+        self._owner = owner
         self._loop = asyncio.get_running_loop()
         self._events: deque[Output] | None = deque() if keep_events else None
         self._changed: asyncio.Future[None] | None = None
         self._waiters: list[asyncio.Future[Ended]] = []
         self._ended: Ended | None = None
-        self._error: BaseException | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._error: Exception | None = None
 
     # ------------------------------------------------------------ the sandbox tells
 
@@ -104,19 +116,14 @@ class Run:
 
     def ended(self, end: RunEnd) -> None:
         """Take the end of the guest and store the record."""
-        if self._timer is not None:
-            self._timer.cancel()
-        final = replace(
-            self.execution,
-            state=State.DONE,
-            outcome=end.outcome,
-            failure=end.failure,
-            usage=end.usage,
-            output=self._captured(end),
-            end_time=now_us(),
-        )
-        self.execution = final
-        stored = self._store.finish(final)
+        execution = self.execution
+        execution.state = State.DONE
+        execution.outcome = end.outcome
+        execution.failure = end.failure
+        execution.usage = end.usage
+        execution.output = self._captured(end)
+        execution.end_time = now_us()
+        stored = self._store.finish(execution)
         if stored.done():
             self._stored(stored, end)
         else:
@@ -124,16 +131,29 @@ class Run:
 
     # ------------------------------------------------------------ readers ask
 
-    def record_if_long(self) -> None:
-        """Queue the RUNNING row if the run outlives LONG_RUN.
+    @property
+    def over(self) -> bool:
+        """Tell whether the end is known and stored (or could not be stored)."""
+        return self._ended is not None or self._error is not None
 
-        A run that is shorter is written once, with its end, and nobody was told its name before;
+    async def outlives(self) -> bool:
+        """Wait until the run has ended (False) or outlived LONG_RUN (True); then its RUNNING row is stored.
+
+        A run that is shorter is written once, with its end, and nobody is told its name before;
         writing both rows would double the cost of the shortest calls.
         """
-        self._timer = self._loop.call_later(LONG_RUN, self._record_running)
-
-    def _record_running(self) -> None:
-        self._store.begin(self.execution).add_done_callback(_retrieve)
+        if not self.over:
+            self._changed = self._loop.create_future()
+            timer = self._loop.call_later(LONG_RUN, self._wake)
+            await self._changed
+            timer.cancel()
+        if self.over:
+            return False
+        try:
+            await self._store.begin(self.execution)
+        except Unavailable:
+            return False  # the guest runs already; whether its end can be stored is seen then
+        return not self.over
 
     def cancel(self, outcome: Outcome = Outcome.CANCELLED) -> None:
         """End the guest; harmless when it has ended."""
@@ -144,7 +164,7 @@ class Run:
         self._events = None
 
     async def wait(self) -> Ended:
-        """Wait until the record is stored and return the end. Raises Unavailable when it could not be stored."""
+        """Wait until the record is stored and return the end. Raises Internal when it could not be stored."""
         if self._ended is not None:
             return self._ended
         if self._error is not None:
@@ -156,7 +176,7 @@ class Run:
     async def next_output(self) -> list[Output]:
         """Return the output since the last call; empty when the run is over and all was taken. One reader."""
         while not self._events:
-            if self._events is None or self._ended is not None or self._error is not None:
+            if self._events is None or self.over:
                 return []
             self._changed = self._loop.create_future()
             await self._changed
@@ -172,8 +192,8 @@ class Run:
             changed.set_result(None)
 
     def _captured(self, end: RunEnd) -> CapturedOutput:
+        results = json_text(end.results, self.result_types) if end.results else "[]"
         out, err = self.stdout, self.stderr
-        results = json.dumps(to_json(end.results, self.result_types)) if end.results else "[]"
         if out is None and err is None:
             return CapturedOutput(results)
         out, err = out or Capture(0), err or Capture(0)
@@ -188,24 +208,21 @@ class Run:
         )
 
     def _stored(self, future: asyncio.Future[None], end: RunEnd) -> None:
-        error = future.exception() if not future.cancelled() else None
-        if error is None:
-            self._ended = Ended(self.execution, end.results, self.result_types)
+        if future.cancelled() or future.exception() is not None:
+            # Not Unavailable: that promises that nothing ran, and clients would run it again.
+            self._error = Internal(
+                "the function ran, but its record could not be stored and so its result is not told; "
+                "check what it did before running it again"
+            )
         else:
-            self._error = error
+            self._ended = Ended(self.execution, end.results, self.result_types)
         for waiter in self._waiters:
             if waiter.done():
                 continue
             if self._ended is not None:
                 waiter.set_result(self._ended)
-            elif error is not None:
-                waiter.set_exception(error)
+            elif self._error is not None:
+                waiter.set_exception(self._error)
         self._waiters.clear()
         self._wake()
-        self._on_final(self.execution)
-
-
-def _retrieve(future: asyncio.Future[None]) -> None:
-    """Take the exception of a RUNNING row that could not be written: the final row is tried all the same."""
-    if not future.cancelled():
-        future.exception()
+        self._owner.finished(self)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import MutableMapping
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import msgspec
@@ -14,18 +13,26 @@ import structlog
 
 Event = MutableMapping[str, Any]
 
-CALL_FIELDS: ContextVar[dict[str, str] | None] = ContextVar("hibana_call_fields", default=None)
-"""Fields of the call that is being served, set by the edge."""
+CallFields = Callable[[], Mapping[str, str] | None]
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
-def configure(level: str = "info", format: str = "auto") -> None:  # noqa: A002 - the name of the setting
-    """Set up structlog and route the standard library's loggers of dependencies through stderr at warning."""
+def configure(level: str, format: str, call_fields: CallFields) -> None:  # noqa: A002 - the name of the setting
+    """Set up structlog and route the standard library's loggers of dependencies through stderr at warning.
+
+    `call_fields` tells what every line carries that is written while a call is served.
+    """
+
+    def add_call_fields(_logger: Any, _method: str, event: Event) -> Event:
+        for key, value in (call_fields() or {}).items():
+            event.setdefault(key, value)
+        return event
+
     text = format == "text" or (format == "auto" and sys.stderr.isatty())
     threshold = getattr(logging, level.upper())
     shared: list[Any] = [
-        _add_call_fields,
+        add_call_fields,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -47,14 +54,6 @@ def configure(level: str = "info", format: str = "auto") -> None:  # noqa: A002 
     logging.basicConfig(
         stream=sys.stderr, level=max(threshold, logging.WARNING), format="%(levelname)s %(name)s %(message)s"
     )
-
-
-def _add_call_fields(_logger: Any, _method: str, event: Event) -> Event:
-    fields = CALL_FIELDS.get()
-    if fields is not None:
-        for key, value in fields.items():
-            event.setdefault(key, value)
-    return event
 
 
 def _render_json(_logger: Any, _method: str, event: Event) -> bytes:

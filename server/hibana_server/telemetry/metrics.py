@@ -1,73 +1,111 @@
-"""Prometheus metrics. Names are stable; docs/operations.md lists them."""
+"""Prometheus metrics. Names are stable; docs/operations.md lists them.
+
+What every call counts is added up in plain dictionaries, on the one thread of the event loop, and
+given to the Prometheus library when somebody scrapes: its own counters lock on every step, which
+cost more than the rest of a short call's bookkeeping.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_BOUNDS = (*map(str, _SECONDS), "+Inf")
+
+Numbers = Callable[[], Mapping[str, float]]
+
+
+@dataclass(slots=True)
+class _Times:
+    """A histogram of seconds."""
+
+    total: float = 0.0
+    counts: list[int] = field(default_factory=lambda: [0] * len(_BOUNDS))
+
+    def add(self, seconds: float) -> None:
+        self.total += seconds
+        self.counts[bisect_left(_SECONDS, seconds)] += 1
+
+    def cumulated(self) -> list[tuple[str, float]]:
+        below = 0
+        pairs: list[tuple[str, float]] = []
+        for bound, count in zip(_BOUNDS, self.counts, strict=True):
+            below += count
+            pairs.append((bound, below))
+        return pairs
 
 
 class Metrics:
-    """The service's metrics in a registry of their own."""
+    """The service's metrics. For the event loop's thread."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._calls = Counter(
-            "hibana_rpc_calls", "Calls by method and gRPC code.", ("method", "code"), registry=self.registry
-        )
-        self._call_seconds = Histogram(
-            "hibana_rpc_seconds", "Wall time of calls.", ("method",), buckets=_SECONDS, registry=self.registry
-        )
-        self._executions = Counter(
-            "hibana_executions",
-            "Executions by tier, outcome and cache.",
-            ("tier", "outcome", "cache"),
-            registry=self.registry,
-        )
-        self._execution_seconds = Histogram(
-            "hibana_execution_seconds", "Wall time of guests.", ("tier",), buckets=_SECONDS, registry=self.registry
-        )
-        # `labels()` costs a lock and a lookup through string conversion; the children are kept here.
-        self._children: dict[tuple[str, ...], tuple[Counter, Histogram]] = {}
+        self._registry = CollectorRegistry()
+        self._calls: dict[tuple[str, str], int] = {}
+        self._call_times: dict[str, _Times] = {}
+        self._executions: dict[tuple[str, str, str], int] = {}
+        self._execution_times: dict[str, _Times] = {}
+        self._numbers: list[tuple[str, Numbers, frozenset[str]]] = []
+        self._registry.register(self)
 
     def call(self, method: str, code: str, seconds: float) -> None:
         """Count a finished call."""
-        key = ("call", method, code)
-        pair = self._children.get(key)
-        if pair is None:
-            pair = self._children[key] = (self._calls.labels(method, code), self._call_seconds.labels(method))
-        pair[0].inc()
-        pair[1].observe(seconds)
+        key = (method, code)
+        self._calls[key] = self._calls.get(key, 0) + 1
+        times = self._call_times.get(method)
+        if times is None:
+            times = self._call_times[method] = _Times()
+        times.add(seconds)
 
     def execution(self, tier: str, outcome: str, cache: str, seconds: float) -> None:
         """Count a finished execution."""
-        key = ("execution", tier, outcome, cache)
-        pair = self._children.get(key)
-        if pair is None:
-            pair = (self._executions.labels(tier, outcome, cache), self._execution_seconds.labels(tier))
-            self._children[key] = pair
-        pair[0].inc()
-        pair[1].observe(seconds)
+        key = (tier, outcome, cache)
+        self._executions[key] = self._executions.get(key, 0) + 1
+        times = self._execution_times.get(tier)
+        if times is None:
+            times = self._execution_times[tier] = _Times()
+        times.add(seconds)
 
-    def gauges(self, prefix: str, read: Callable[[], Mapping[str, float]]) -> None:
-        """Show the numbers that `read` returns at each scrape as `hibana_{prefix}_{name}`."""
-        self.registry.register(_Gauges(prefix, read))
+    def numbers(self, prefix: str, read: Numbers, *, counters: Iterable[str] = ()) -> None:
+        """Show what `read` returns at each scrape as gauges `hibana_{prefix}_{name}`; `counters` only ever grow.
+
+        A name that ends with `_total` is a counter too.
+        """
+        self._numbers.append((prefix, read, frozenset(counters)))
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
-
-
-class _Gauges:
-    def __init__(self, prefix: str, read: Callable[[], Mapping[str, float]]) -> None:
-        self._prefix = prefix
-        self._read = read
+        return generate_latest(self._registry)
 
     def collect(self) -> Iterable[Metric]:
-        for name, value in self._read().items():
-            yield GaugeMetricFamily(
-                f"hibana_{self._prefix}_{name}", f"{self._prefix}: {name.replace('_', ' ')}.", value
-            )
+        """Give the metrics to the library."""
+        calls = CounterMetricFamily("hibana_rpc_calls", "Calls by method and gRPC code.", labels=("method", "code"))
+        for key, count in self._calls.items():
+            calls.add_metric(key, count)
+        yield calls
+        yield _histogram("hibana_rpc_seconds", "Wall time of calls.", "method", self._call_times)
+        runs = CounterMetricFamily(
+            "hibana_executions", "Executions by tier, outcome and cache.", labels=("tier", "outcome", "cache")
+        )
+        for labels, count in self._executions.items():
+            runs.add_metric(labels, count)
+        yield runs
+        yield _histogram("hibana_execution_seconds", "Wall time of guests.", "tier", self._execution_times)
+        for prefix, read, counters in self._numbers:
+            for name, value in read().items():
+                spelled = f"{prefix}: {name.replace('_', ' ')}."
+                if name in counters or name.endswith("_total"):
+                    yield CounterMetricFamily(f"hibana_{prefix}_{name.removesuffix('_total')}", spelled, value)
+                else:
+                    yield GaugeMetricFamily(f"hibana_{prefix}_{name}", spelled, value)
+
+
+def _histogram(name: str, text: str, label: str, times: Mapping[str, _Times]) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=(label,))
+    for value, each in times.items():
+        family.add_metric((value,), each.cumulated(), each.total)
+    return family

@@ -74,7 +74,7 @@ async def test_an_endless_loop_ends_at_the_limit(bench: Bench, module: str, func
     assert end.outcome is Outcome.TIMEOUT
     assert 0.1 <= time.monotonic() - began < 1.0
     assert end.usage.execution_ns >= 90_000_000
-    assert end.usage.cpu_ns >= 50_000_000
+    assert end.usage.cpu_ns >= 5_000_000  # little, where the tests share the processors with other work
     assert "0.1 s" in explained(end)
 
 
@@ -118,6 +118,12 @@ async def test_a_guest_that_fails_at_its_memory_limit_ran_out_of_memory(bench: B
     end, _ = await bench.run("sandbox_memory", "exhaust", memory_bytes=8 * MIB)
     assert end.outcome is Outcome.MEMORY
     assert str(8 * MIB) in explained(end)
+
+
+async def test_a_guest_that_failed_to_grow_far_is_told_so(bench: Bench) -> None:
+    end, _ = await bench.run("sandbox_memory", "grow_too_far", memory_bytes=8 * MIB)
+    assert end.outcome is Outcome.TRAP
+    assert "failed to grow" in explained(end)
 
 
 async def test_a_declared_minimum_over_the_limit_is_out_of_memory(bench: Bench) -> None:

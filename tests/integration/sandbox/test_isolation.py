@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from hibana_server.domain.executions import Outcome
-from tests.framework.guests import Bench
 from tests.integration.sandbox.conftest import OpenPool
 
 FRESH = {

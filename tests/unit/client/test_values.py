@@ -20,7 +20,8 @@ from hibana.values import MAX_SAFE_INTEGER, from_json, to_json
         (None, None),
         (True, True),
         (5, 5),
-        (-(2**53), -(2**53)),
+        (-(2**53) + 1, -(2**53) + 1),
+        (2**53, "9007199254740992"),
         (2**53 + 1, "9007199254740993"),
         (-(2**63), "-9223372036854775808"),
         (1.5, 1.5),
@@ -106,7 +107,10 @@ def test_floats_survive_the_way_there_and_back(number: float) -> None:
 
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs"])),
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**53) + 1, 2**53 - 1)
+        | st.text(st.characters(exclude_categories=["Cs"])),
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc", max_size=3), inner, max_size=4),
         max_leaves=12,
     )

@@ -21,6 +21,8 @@ class CallState:
     output_left: int
     """Bytes the guest may still write."""
     output_exceeded: bool = False
+    out_of_time: bool = False
+    """Set when the guest waited until its time limit."""
     abort_message: str | None = None
     """Set when the guest called env.abort."""
     glue_called: str | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import wasmtime
@@ -30,6 +31,17 @@ _I64, _F32, _F64 = 1, 2, 3
 
 class LinkRefused(Exception):
     """A module asks for an import that is not granted; the text names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """A module with its imports resolved."""
+
+    pre: wasmtime.InstancePre
+    wasi: bool
+    """Whether it imports WASI."""
+    granted: frozenset[str]
+    """Granted host functions it imports, as `module.name`."""
 
 
 class GuestMemory:
@@ -107,7 +119,12 @@ def _trace(_state: CallState, _memory: GuestMemory, _arguments: list[Any]) -> No
 
 
 def _poll(state: CallState, memory: GuestMemory, arguments: list[Any]) -> int:
-    return poll_oneoff(memory, [a & 0xFFFFFFFF for a in arguments], state.time_left)
+    code = poll_oneoff(memory, [a & 0xFFFFFFFF for a in arguments], state.time_left)
+    if code is None:
+        # The guest may return without another check of the epoch, so waiting ends it here.
+        state.out_of_time = True
+        raise _Abort
+    return code
 
 
 _FUNCTIONS: dict[tuple[str, str], HostFunction] = {
@@ -138,13 +155,15 @@ class Linker:
         self._numbers: dict[tuple[str, str, FunctionType], int] = {}
         self._trampoline = ffi.wasmtime_func_callback_t(self._enter)
 
-    def link(self, module: wasmtime.Module, host_functions: frozenset[str]) -> wasmtime.InstancePre:
+    def link(self, module: wasmtime.Module, host_functions: frozenset[str]) -> Linked:
         """Resolve a module's imports. Raises LinkRefused; wasmtime.WasmtimeError when the engine objects."""
         linker = wasmtime.Linker(self._engine)
         linker.allow_shadowing = True
         imports = module.imports
-        if any(each.module == WASI_MODULE for each in imports):
+        wasi = any(each.module == WASI_MODULE for each in imports)
+        if wasi:
             linker.define_wasi()
+        granted = set()
         for each in imports:
             kind = each.type
             name = each.name or ""
@@ -154,9 +173,11 @@ class Linker:
             judged = judge_function(each.module, name, signature, host_functions)
             if not isinstance(judged, ImportGranted):
                 raise LinkRefused(f"{each.module}.{name}")
+            if judged.provider is Provider.HOST:
+                granted.add(f"{each.module}.{name}")
             if judged.provider is not Provider.WASI or name == "poll_oneoff":
                 self._define(linker, each.module, name, signature, kind, glue=judged.provider is Provider.GLUE)
-        return linker.instantiate_pre(module)
+        return Linked(linker.instantiate_pre(module), wasi, frozenset(granted))
 
     def _define(
         self,

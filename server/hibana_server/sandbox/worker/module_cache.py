@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import wasmtime
 
-from hibana_server.sandbox.worker.host_functions import Linker
+from hibana_server.sandbox.worker.host_functions import Linker, LinkRefused
 from hibana_server.sandbox.worker.native import core_type, ffi
 
 KINDS = {"i32": 0, "i64": 1, "f32": 2, "f64": 3}
+MAX_MODULES: Final = 256
+"""Modules held at most: the engine keeps the file of each open, and a worker may open few (`walls`)."""
 
 
 @dataclass(slots=True)
@@ -34,6 +36,12 @@ class LoadedModule:
     pre: wasmtime.InstancePre
     size: int
     pre_pointer: Any
+    wasi: bool
+    """Whether the store needs a WASI context."""
+    granted: frozenset[str]
+    """Host functions it was linked to."""
+    memory: bytes | None
+    """Name under which the memory is exported; None where it is not, and so cannot be measured."""
     functions: dict[str, Function | None] = field(default_factory=dict)
 
     def function(self, name: str) -> Function | None:
@@ -81,11 +89,17 @@ class ModuleCache:
         """
         found = self._modules.get(key)
         if found is not None:
+            # Linked once, but each call has grants of its own.
+            for name in found.granted:
+                if name not in host_functions:
+                    raise LinkRefused(name)
             self._modules.move_to_end(key)
             return found, ()
         module = wasmtime.Module.deserialize_file(self._engine, path)
-        pre = self._linker.link(module, host_functions)
-        loaded = LoadedModule(module, pre, size, pre.ptr())
+        linked = self._linker.link(module, host_functions)
+        loaded = LoadedModule(
+            module, linked.pre, size, linked.pre.ptr(), linked.wasi, linked.granted, _memory_name(module)
+        )
         evicted = self._make_room(size)
         self._modules[key] = loaded
         self._bytes += size
@@ -94,8 +108,15 @@ class ModuleCache:
     def _make_room(self, size: int) -> tuple[str, ...]:
         """Drop modules until `size` fits. A module larger than the whole cache is held alone."""
         evicted = []
-        while self._modules and self._bytes + size > self._max_bytes:
+        while self._modules and (self._bytes + size > self._max_bytes or len(self._modules) >= MAX_MODULES):
             key, gone = self._modules.popitem(last=False)
             self._bytes -= gone.size
             evicted.append(key)
         return tuple(evicted)
+
+
+def _memory_name(module: wasmtime.Module) -> bytes | None:
+    for export in module.exports:
+        if isinstance(export.type, wasmtime.MemoryType):
+            return (export.name or "").encode()
+    return None

@@ -13,6 +13,8 @@ from hibana_server.domain.text import clean
 MAX_FRAMES = 16
 MEMORY_FULL = 0.9
 """Share of the memory limit from which a failing guest is taken to have run out of memory."""
+MEMORY_NOTABLE = 0.5
+"""Share from which a failing guest is told how large its memory was: it may have asked for much more at once."""
 
 HINTS = {
     "UNREACHABLE": "the guest ran into `unreachable`: most toolchains panic or abort that way, and stderr tells why",
@@ -59,6 +61,14 @@ def timed_out(timeout: float) -> End:
     )
 
 
+def output_limit() -> End:
+    """Make the end of a call that wrote more than it may."""
+    return End(
+        Outcome.OUTPUT_LIMIT,
+        message="stdout, stderr and log reached their limit; what came before it was delivered",
+    )
+
+
 def from_error(error: wasmtime.WasmtimeError, seen: Circumstances) -> End:
     """Read an error of the engine: an exit of a program, or an instance that could not be made."""
     if isinstance(error, wasmtime.ExitTrap):
@@ -94,16 +104,15 @@ def from_trap(trap: wasmtime.Trap, seen: Circumstances) -> End:
         message = f"the guest failed ({code or 'no code'}) with its memory at the limit of {seen.memory_limit} bytes"
         return End(Outcome.MEMORY, code=code, message=message, backtrace=backtrace)
     message = HINTS.get(code, f"the guest trapped: {code.replace('_', ' ').lower() or 'no reason given'}")
+    if seen.memory_bytes >= seen.memory_limit * MEMORY_NOTABLE:
+        message += f"; its memory had {seen.memory_bytes} of {seen.memory_limit} bytes and may have failed to grow"
     return End(Outcome.TRAP, code=code, message=message, backtrace=backtrace)
 
 
 def _stopped(seen: Circumstances) -> End | None:
     """Return why this service ended the guest; None when it did not."""
     if seen.output_exceeded:
-        return End(
-            Outcome.OUTPUT_LIMIT,
-            message="stdout, stderr and log reached their limit; what came before it was delivered",
-        )
+        return output_limit()
     if seen.abort_message is not None:
         return End(Outcome.TRAP, code="HOST_ABORT", message=clean(seen.abort_message, 512))
     if seen.glue_called is not None:

@@ -10,7 +10,7 @@ import wasmtime
 from hibana_server.sandbox.frames import HEADER, MAX_TO_WORKER, Done, Out, Run, Spawn, pack, run_decoder
 from hibana_server.sandbox.worker.runner import Runner
 
-_RECEIVE = 256 * 1024
+_RECEIVE = 64 * 1024
 
 
 class Channel:
@@ -20,7 +20,7 @@ class Channel:
         self._sock = sock
         # Output comes from a thread of the engine, the end from the main thread.
         self._lock = threading.Lock()
-        self._buffer = bytearray()
+        self._buffer = memoryview(bytearray(_RECEIVE))
 
     def send(self, frame: Out | Done) -> None:
         """Send a frame; waits while the front is behind."""
@@ -29,21 +29,30 @@ class Channel:
             self._sock.sendall(data)
 
     def receive(self) -> Run | None:
-        """Wait for the next job; None when the front has closed the channel."""
-        while True:
-            if len(self._buffer) >= HEADER.size:
-                (length,) = HEADER.unpack_from(self._buffer)
-                if length > MAX_TO_WORKER:
-                    return None
-                end = HEADER.size + length
-                if len(self._buffer) >= end:
-                    job = run_decoder.decode(memoryview(self._buffer)[HEADER.size : end])
-                    self._buffer = self._buffer[end:]
-                    return job
-            data = self._sock.recv(_RECEIVE)
-            if not data:
+        """Wait for the next job; None when the front has closed the channel.
+
+        The front sends one job at a time, so nothing follows a job's frame.
+        """
+        count = self._sock.recv_into(self._buffer)
+        while 0 < count < HEADER.size:
+            more = self._sock.recv_into(self._buffer[count:])
+            count = count + more if more else 0
+        if not count:
+            return None
+        (length,) = HEADER.unpack_from(self._buffer)
+        if HEADER.size + length == count:
+            return run_decoder.decode(self._buffer[HEADER.size : count])
+        if length > MAX_TO_WORKER:
+            return None
+        frame = memoryview(bytearray(length))
+        filled = count - HEADER.size
+        frame[:filled] = self._buffer[HEADER.size : count]
+        while filled < length:
+            count = self._sock.recv_into(frame[filled:])
+            if not count:
                 return None
-            self._buffer += data
+            filled += count
+        return run_decoder.decode(frame)
 
 
 def serve(sock: socket.socket, engine: wasmtime.Engine, spawn: Spawn) -> None:

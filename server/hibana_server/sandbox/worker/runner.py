@@ -18,7 +18,7 @@ from hibana_server.sandbox.worker.engine import MEMORIES, TABLE_ELEMENTS, TABLES
 from hibana_server.sandbox.worker.host_functions import Linker, LinkRefused
 from hibana_server.sandbox.worker.module_cache import Function, LoadedModule, ModuleCache
 from hibana_server.sandbox.worker.native import MEMORY_KIND, NO_FINALIZER, Failure, failure, ffi
-from hibana_server.sandbox.worker.outcomes import Circumstances, End, from_error, from_trap
+from hibana_server.sandbox.worker.outcomes import Circumstances, End, from_error, from_trap, output_limit
 from hibana_server.sandbox.worker.wasi import set_wasi
 
 PAGE = 65536
@@ -90,15 +90,15 @@ class Runner:
             ffi.wasmtime_store_limiter(store, job.memory_bytes, TABLE_ELEMENTS, 1, TABLES, MEMORIES)
             # Before the instance is made: start functions loop too.
             ffi.wasmtime_context_set_epoch_deadline(context, 1)
-            if job.wasi:
+            if loaded.wasi:
                 set_wasi(context, state, job.program, job.argv, job.env, job.stdin)
             self._deadline.arm(job.timeout)
             try:
                 failed = self._instantiate_and_call(job, loaded, function, context)
             finally:
                 self._deadline.disarm()
-            memory = self._memory(context)
-            if failed is not None:
+            memory = self._memory(context, loaded)
+            if failed is not None or state.output_exceeded:
                 return self._explain(failed, job, state, memory), memory
             return End(Outcome.OK, _results(function)), memory
         finally:
@@ -113,7 +113,7 @@ class Runner:
         failed = failure(error, trap)
         if failed is not None:
             return failed
-        if job.wasi and job.function not in (INITIALIZE, "_start"):
+        if loaded.wasi and job.function not in (INITIALIZE, "_start"):
             initialize = loaded.function(INITIALIZE)
             if initialize is not None and not initialize.parameters:
                 failed = self._invoke(initialize, context)
@@ -140,28 +140,32 @@ class Runner:
         )
         return failure(error, trap)
 
-    def _memory(self, context: Any) -> int:
+    def _memory(self, context: Any, loaded: LoadedModule) -> int:
         """Return the size of the exported memory, which never shrinks: its peak. 0 where none is exported."""
+        name = loaded.memory
+        if name is None or self._instance.store_id == 0:
+            return 0
         instance = ctypes.byref(self._instance)
         extern = ctypes.byref(self._extern)
-        if self._instance.store_id == 0:
-            return 0
-        if not ffi.wasmtime_instance_export_get(context, instance, b"memory", 6, extern):
+        if not ffi.wasmtime_instance_export_get(context, instance, name, len(name), extern):
             return 0
         if self._extern.kind != MEMORY_KIND:
             return 0
         return int(ffi.wasmtime_memory_size(context, ctypes.byref(self._extern.of.memory))) * PAGE
 
-    def _explain(self, failed: Failure, job: Run, state: CallState, memory: int) -> End:
+    def _explain(self, failed: Failure | None, job: Run, state: CallState, memory: int) -> End:
         seen = Circumstances(
             timeout=job.timeout,
-            deadline_passed=self._deadline.passed,
+            deadline_passed=self._deadline.passed or state.out_of_time,
             output_exceeded=state.output_exceeded,
             abort_message=state.abort_message,
             glue_called=state.glue_called,
             memory_bytes=memory,
             memory_limit=job.memory_bytes,
         )
+        if seen.output_exceeded or failed is None:
+            # Whatever the guest made of the error code: exit, trap, or return as if nothing had happened.
+            return output_limit()
         return from_trap(failed, seen) if isinstance(failed, wasmtime.Trap) else from_error(failed, seen)
 
 

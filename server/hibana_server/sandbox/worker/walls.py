@@ -9,7 +9,8 @@ import signal
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
-_OPEN_FILES = 64
+_OPEN_FILES = 320
+"""One for each module a worker holds (`module_cache.MAX_MODULES`), and a few."""
 
 
 def die_with_parent(parent: int) -> None:

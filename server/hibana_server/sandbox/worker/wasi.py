@@ -63,10 +63,11 @@ def _writer(state: CallState, stream: int) -> Callable[[bytes], int]:
     return write
 
 
-def poll_oneoff(memory: Memory, arguments: list[int], time_left: Callable[[], float]) -> int:
-    """Wait as the guest asks, but never past its deadline; the engine's own would sleep through it.
+def poll_oneoff(memory: Memory, arguments: list[int], time_left: Callable[[], float]) -> int | None:
+    """Wait as the guest asks and return its error code; None when its time limit came first.
 
-    The standard streams are always ready, since none of them ever blocks here.
+    The engine's own would sleep through the limit. The standard streams are always ready, since none of
+    them ever blocks here.
     """
     subscriptions, events, count, stored = arguments
     if not 0 < count <= _MAX_SUBSCRIPTIONS:
@@ -74,6 +75,24 @@ def poll_oneoff(memory: Memory, arguments: list[int], time_left: Callable[[], fl
     data = memory.read(subscriptions, count * _SUBSCRIPTION)
     if data is None:
         return _FAULT
+    wanted = _subscriptions(data)
+    if wanted is None:
+        return _INVAL
+    ready, clocks = wanted
+    if not ready:
+        wait = max(0.0, min(seconds for seconds, _ in clocks))
+        left = time_left()
+        time.sleep(min(wait, left))
+        if wait >= left:
+            return None
+        ready = [_EVENT.pack(userdata, _SUCCESS, _CLOCK, 0, 0) for seconds, userdata in clocks if seconds <= wait]
+    if not memory.write(events, b"".join(ready)) or not memory.write(stored, struct.pack("<I", len(ready))):
+        return _FAULT
+    return _SUCCESS
+
+
+def _subscriptions(data: bytes) -> tuple[list[bytes], list[tuple[float, int]]] | None:
+    """Return the events that are there already and the clocks to wait for (seconds, userdata); None for nonsense."""
     ready: list[bytes] = []
     clocks: list[tuple[float, int]] = []
     for start in range(0, len(data), _SUBSCRIPTION):
@@ -82,17 +101,11 @@ def poll_oneoff(memory: Memory, arguments: list[int], time_left: Callable[[], fl
             clock, timeout, _precision, flags = struct.unpack_from("<IxxxxQQH", data, start + 16)
             read = _CLOCKS.get(clock)
             if read is None:
-                return _INVAL
+                return None
             clocks.append(((timeout - read() if flags & _ABSOLUTE else timeout) / 1e9, userdata))
         elif tag in (_FD_READ, _FD_WRITE):
             (descriptor,) = struct.unpack_from("<I", data, start + 16)
             ready.append(_EVENT.pack(userdata, _SUCCESS if descriptor < _STANDARD_STREAMS else _BADF, tag, 1, 0))
         else:
-            return _INVAL
-    if not ready and clocks:
-        wait = max(0.0, min(seconds for seconds, _ in clocks))
-        time.sleep(min(wait, time_left()))
-        ready = [_EVENT.pack(userdata, _SUCCESS, _CLOCK, 0, 0) for seconds, userdata in clocks if seconds <= wait]
-    if not memory.write(events, b"".join(ready)) or not memory.write(stored, struct.pack("<I", len(ready))):
-        return _FAULT
-    return _SUCCESS
+            return None
+    return ready, clocks

@@ -18,6 +18,7 @@ from hibana_server.domain.executions import (
     State,
     Usage,
 )
+from hibana_server.storage.sql.tables import executions
 
 Value = str | int | float | bytes | None
 """What a database driver takes for a column."""
@@ -67,6 +68,14 @@ def execution_row(execution: Execution) -> tuple[Value, ...]:
         encode_failure(failure) if failure is not None else None,
         _encode(Detail(execution.input, execution.output)),
     )
+
+
+_STATE = list(executions.columns.keys()).index("state")
+
+
+def is_done(row: tuple[Value, ...]) -> bool:
+    """Tell whether a row of `execution_row` is final."""
+    return row[_STATE] == State.DONE.value
 
 
 def encode_failure(failure: Failure) -> bytes:

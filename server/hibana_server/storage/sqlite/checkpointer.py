@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import threading
 from pathlib import Path
+
+import structlog
 
 from hibana_server.storage.sqlite.engine import connect
 
@@ -18,7 +19,7 @@ RESTART_FRAMES = 16_384
 While writers never pause, a passive checkpoint never reaches the log's end, and the log grows for ever.
 """
 
-_log = logging.getLogger(__name__)
+log = structlog.get_logger("hibana.storage")
 
 
 class Checkpointer:
@@ -59,7 +60,7 @@ class Checkpointer:
                 if frames > RESTART_FRAMES:
                     self._checkpoint("RESTART")
             except sqlite3.Error:  # full disk, a reader in the way: the log keeps everything, the next one catches up
-                _log.warning("A checkpoint of the execution records failed; it is repeated later.", exc_info=True)
+                log.warning("checkpoint_failed", exc_info=True)
         self._connection.close()
 
     def _checkpoint(self, mode: str) -> int:

@@ -30,10 +30,12 @@ class SqliteExecutionStore:
 
     async def get(self, uid: str) -> Execution | None:
         """Return one record, whole."""
+        await self._writer.flush()
         return await self._reader.get(uid)
 
     async def list_executions(self, where: ExecutionFilter, *, limit: int, cursor: str = "") -> ExecutionPage:
         """Return a page, newest first, without input and output."""
+        await self._writer.flush()
         return await self._reader.list_executions(where, limit=limit, cursor=cursor)
 
     async def sweep_lost(self, now: int) -> int:

@@ -1,226 +1,283 @@
-"""Commit records of executions in groups, on a thread of its own.
+"""Take records of executions: into the journal at once, into the database in groups.
 
-The thread takes everything that is queued, commits it as one transaction and resolves the batch's
-futures with one call into the event loop. There is no timer: while nothing is queued a record
-commits at once, and under load the batches grow by themselves.
+A record is acknowledged when the journal has it, which takes some microseconds and no other
+thread. A thread of its own commits what came since, at the latest after FLUSH_SECONDS. Reads wait
+for that (`flush`), so that they see every acknowledged record.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+
+import msgspec
+import structlog
 
 from hibana_server.domain.errors import HibanaError, Unavailable
-from hibana_server.domain.executions import Execution, Failure, State
+from hibana_server.domain.executions import Execution, Failure
 from hibana_server.storage.errors import database_error, database_errors
-from hibana_server.storage.sql.execution_rows import Value, encode_failure, execution_row
+from hibana_server.storage.sql.execution_rows import Value, encode_failure, execution_row, is_done
 from hibana_server.storage.sqlite.checkpointer import RESTART_FRAMES, Checkpointer
 from hibana_server.storage.sqlite.engine import connect
+from hibana_server.storage.sqlite.journal import Journal
 from hibana_server.storage.sqlite.record_statement import split, store_statement, sweep_statement
 
-MAX_QUEUED = 8192
+FLUSH_SECONDS = 0.05
+"""Time a record may be in the journal only."""
+FLUSH_RECORDS = 256
+"""Records that are committed without waiting for that time."""
+MAX_WAITING = 65_536
 """Records that may wait for their commit; past it a record is refused at once."""
+MAX_WAITING_BYTES = 64 * 1024 * 1024
+"""Bytes of the waiting records; past it a record is refused at once."""
+FLUSH_PATIENCE = 1.0
+"""Time a read waits for records that were just taken."""
+RETRY_SECONDS = 0.5
+"""Pause before a commit that failed (disk full, locked by others) is tried again."""
 
-MAX_QUEUED_BYTES = 64 * 1024 * 1024
-"""Input and output inside the waiting records, bytes; past it a record is refused at once."""
-
-_MAX_BATCH = 256
 _PAGES_PER_COMMIT = 4
 _PAGE_BYTES = 4096
 
-_Result = TypeVar("_Result")
+log = structlog.get_logger("hibana.storage")
 
-_log = logging.getLogger(__name__)
+Row = tuple[Value, ...]
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode: Callable[[bytes], Row] = msgspec.msgpack.Decoder(tuple).decode
 _LOST = encode_failure(
     Failure(message="The service ended while this execution was open; how far it came is unknown. Run it again.")
 )
 
 
 @dataclass(frozen=True, slots=True)
-class _Record:
-    execution: Execution
-    weight: int
-    future: asyncio.Future[None]
+class _Batch:
+    rows: list[Row]
+    size: int
+    segment: Path | None
 
 
 @dataclass(frozen=True, slots=True)
-class _Sweep:
-    now: int
+class _Barrier:
+    """Resolves when everything queued before it is committed."""
+
     future: asyncio.Future[int]
+    sweep_at: int | None = None
+    """Time at which open records end as LOST; None for a mere wait."""
 
 
 class RecordWriter:
-    """The writing half of `domain.ports.ExecutionStore` on SQLite.
+    """The writing half of `domain.ports.ExecutionStore` on SQLite. Construct and use it on the event loop's thread."""
 
-    Construct and use it on the event loop's thread.
-    """
-
-    def __init__(self, path: Path, *, max_queued: int = MAX_QUEUED, max_queued_bytes: int = MAX_QUEUED_BYTES) -> None:
+    def __init__(
+        self, path: Path, *, max_waiting: int = MAX_WAITING, max_waiting_bytes: int = MAX_WAITING_BYTES
+    ) -> None:
+        """Open the file and put into it what a crash left in the journal. Raises Unavailable."""
         self._loop = asyncio.get_running_loop()
-        self._max_queued = max_queued
-        self._max_queued_bytes = max_queued_bytes
-        self._queued = 0
-        self._queued_bytes = 0
-        self._queue: queue.SimpleQueue[_Record | _Sweep | None] = queue.SimpleQueue()
+        self._max_waiting = max_waiting
+        self._max_waiting_bytes = max_waiting_bytes
+        self._pending: list[Row] = []
+        self._pending_bytes = 0
+        self._waiting = 0
+        self._waiting_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._queue: queue.SimpleQueue[_Batch | _Barrier | None] = queue.SimpleQueue()
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        self._closing = False
+        self._closing = threading.Event()
         with database_errors():
             self._connection = connect(path, synchronous="NORMAL")
             self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # the checkpointer does it
             self._connection.execute(f"PRAGMA journal_size_limit = {RESTART_FRAMES * _PAGE_BYTES}")
+            self._journal = Journal(path.with_name(f"{path.stem}.journal"))
             self._checkpointer = Checkpointer(path)
+            self._replay()
         self._thread = threading.Thread(target=self._run, name="record-writer", daemon=True)
         self._checkpointer.start()
         self._thread.start()
 
     def store(self, execution: Execution) -> asyncio.Future[None]:
-        """Queue a record; the future resolves when it would survive `kill -9`, or fails with Unavailable."""
+        """Take a record; the future is done: it would survive `kill -9`, or it fails with Unavailable."""
         future: asyncio.Future[None] = self._loop.create_future()
-        given, output = execution.input, execution.output
-        weight = len(given.arguments_json) + len(given.stdin) + len(output.results_json)
-        weight += len(output.stdout) + len(output.stderr)
-        if self._closing:
-            _fail(future, _stopped())
-        elif self._queued >= self._max_queued or self._queued_bytes + weight > self._max_queued_bytes:
-            _fail(future, _overloaded())
-        else:
-            self._queued += 1
-            self._queued_bytes += weight
-            self._queue.put(_Record(execution, weight, future))
+        try:
+            row = execution_row(execution)
+            entry = _encode(row)
+            self._admit(len(entry))
+            self._journal.append(entry)
+        except (HibanaError, OSError, ValueError, OverflowError) as error:
+            future.set_exception(error if isinstance(error, HibanaError) else database_error(error))
+            future.exception()  # seen: the caller of `begin` need not look
+            return future
+        self._pending.append(row)
+        self._pending_bytes += len(entry)
+        self._waiting += 1
+        self._waiting_bytes += len(entry)
+        if len(self._pending) >= FLUSH_RECORDS:
+            self._hand_over()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(FLUSH_SECONDS, self._hand_over)
+        future.set_result(None)
         return future
+
+    async def flush(self) -> None:
+        """Wait until every record taken so far is in the database; at once when it is.
+
+        While the database takes none (locked, disk full) this gives up after FLUSH_PATIENCE, so that
+        reads go on with what is there.
+        """
+        if self._waiting and not self._closing.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_PATIENCE):
+                    await self._barrier(None)
 
     async def sweep_lost(self, now: int) -> int:
         """Turn every record that is not DONE into DONE/LOST and return how many there were."""
-        future: asyncio.Future[int] = self._loop.create_future()
-        if self._closing:
-            raise _stopped()
-        self._queue.put(_Sweep(now, future))
-        return await future
+        return await self._barrier(now)
 
     async def close(self) -> None:
-        """Commit what is queued, then end the thread. Records offered from now on are refused."""
-        if not self._closing:
-            self._closing = True
+        """Commit what was taken, then end the thread. Records offered from now on are refused.
+
+        What cannot be committed any more stays in the journal for the next start.
+        """
+        if not self._closing.is_set():
+            self._hand_over()
+            self._closing.set()
             self._queue.put(None)
         await asyncio.shield(self._ended)
         self._thread.join()
 
-    # ------------------------------------------------------------ on the thread
+    def _admit(self, size: int) -> None:
+        if self._closing.is_set():
+            raise _stopped()
+        if self._waiting >= self._max_waiting or self._waiting_bytes + size > self._max_waiting_bytes:
+            raise _overloaded()
+
+    def _hand_over(self) -> None:
+        """Give what came since the last time to the thread."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._pending:
+            self._queue.put(_Batch(self._pending, self._pending_bytes, self._journal.rotate()))
+            self._pending, self._pending_bytes = [], 0
+
+    async def _barrier(self, sweep_at: int | None) -> int:
+        if self._closing.is_set():
+            raise _stopped()
+        self._hand_over()
+        future: asyncio.Future[int] = self._loop.create_future()
+        self._queue.put(_Barrier(future, sweep_at))
+        return await future
+
+    # ------------------------------------------------------------ on the thread (`_replay`: before it starts)
+
+    def _replay(self) -> None:
+        segments = self._journal.segments()
+        for segment in segments:
+            rows = [_decode(entry) for entry in Journal.read(segment)]
+            self._write(rows)
+            Journal.remove(segment)
+        if segments:
+            log.info("journal_replayed", segments=len(segments))
 
     def _run(self) -> None:
-        running = True
-        while running:
-            records: list[_Record] = []
-            item = self._queue.get()
-            while isinstance(item, _Record):
-                records.append(item)
-                if len(records) >= _MAX_BATCH:
-                    break
-                try:
-                    item = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-            if records:
-                self._commit(records)
-            if isinstance(item, _Sweep):
-                self._sweep(item)
-            running = item is not None
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, _Batch):
+                self._commit(item)
+            else:
+                self._answer(item)
         self._checkpointer.stop()
         self._connection.close()
         self._call(self._ended.set_result, None)
 
-    def _commit(self, records: list[_Record]) -> None:
-        error: HibanaError | None = None
-        try:
-            self._write(_latest(records))
-        except Exception as cause:  # noqa: BLE001 - whatever it is, the callers learn of it and the thread goes on
-            if len(records) > 1 and not isinstance(cause, sqlite3.OperationalError):
-                for record in records:  # one bad record must not take the others with it
-                    self._commit([record])
-                return
-            _log.error("Records of executions could not be stored.", exc_info=cause)
-            error = database_error(cause)
-        self._call(self._resolve, records, error)
-
-    def _write(self, executions: list[Execution]) -> None:
-        rows = [execution_row(execution) for execution in executions]
-        sizes = split(len(rows))
-        if len(sizes) == 1:  # a single statement is its own transaction and takes the write lock as it starts
-            self._connection.execute(store_statement(sizes[0]), _parameters(rows))
-        else:
-            self._connection.execute("BEGIN IMMEDIATE")
+    def _commit(self, batch: _Batch) -> None:
+        while True:
             try:
-                done = 0
-                for size in sizes:
-                    self._connection.execute(store_statement(size), _parameters(rows[done : done + size]))
-                    done += size
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+                self._write(batch.rows)
+                break
+            except (sqlite3.OperationalError, OSError) as error:
+                # Acknowledged already: it is tried until it works, and the bounds refuse new records meanwhile.
+                log.warning("records_wait", count=len(batch.rows), error=type(error).__name__, exc_info=error)
+                if self._closing.wait(RETRY_SECONDS):
+                    return  # the journal keeps them
+            except (sqlite3.Error, OverflowError, ValueError) as error:
+                self._write_one_by_one(batch.rows, error)
+                break
+        if batch.segment is not None:
+            Journal.remove(batch.segment)
+        self._call(self._committed, len(batch.rows), batch.size)
+
+    def _write_one_by_one(self, rows: list[Row], cause: Exception) -> None:
+        """Keep a row that no database takes from holding up the others."""
+        for row in rows:
+            try:
+                self._write([row])
+            except (sqlite3.Error, OverflowError, ValueError):
+                log.exception("record_refused", execution=row[0], group_error=type(cause).__name__)
+
+    def _write(self, rows: list[Row]) -> None:
+        rows = _latest(rows)
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            done = 0
+            for size in split(len(rows)):
+                parameters = tuple(chain.from_iterable(rows[done : done + size]))
+                self._connection.execute(store_statement(size), parameters)
+                done += size
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
         payload = sum(len(row[-1]) for row in rows if isinstance(row[-1], bytes))
         self._checkpointer.committed(_PAGES_PER_COMMIT + len(rows) + payload // _PAGE_BYTES)
 
-    def _sweep(self, sweep: _Sweep) -> None:
+    def _answer(self, barrier: _Barrier) -> None:
         try:
-            count = self._connection.execute(sweep_statement(), (sweep.now, _LOST)).rowcount
+            count = 0
+            if barrier.sweep_at is not None:
+                count = self._connection.execute(sweep_statement(), (barrier.sweep_at, _LOST)).rowcount
         except sqlite3.Error as error:
-            self._call(_fail, sweep.future, database_error(error))
+            self._call(_fail, barrier.future, database_error(error))
         else:
-            self._call(_succeed, sweep.future, count)
+            self._call(_succeed, barrier.future, count)
 
     def _call(self, function: Callable[..., object], *arguments: object) -> None:
         try:
             self._loop.call_soon_threadsafe(function, *arguments)
         except RuntimeError:  # the loop was closed without `close`: the records are stored, nobody waits for them
-            _log.warning("The event loop ended before the record writer.")
+            log.warning("record_writer_outlived_the_loop")
 
     # ------------------------------------------------------------ on the loop
 
-    def _resolve(self, records: list[_Record], error: HibanaError | None) -> None:
-        for record in records:
-            self._queued -= 1
-            self._queued_bytes -= record.weight
-            if error is None:
-                _succeed(record.future, None)
-            else:
-                _fail(record.future, error)
+    def _committed(self, count: int, size: int) -> None:
+        self._waiting -= count
+        self._waiting_bytes -= size
 
 
-def _latest(records: list[_Record]) -> list[Execution]:
+def _latest(rows: list[Row]) -> list[Row]:
     """Return one state for each execution: the last offered, or the first that is DONE."""
-    latest: dict[str, Execution] = {}
-    for record in records:
-        execution = record.execution
-        before = latest.get(execution.uid)
-        if before is None or before.state is not State.DONE:
-            latest[execution.uid] = execution
+    latest: dict[Value, Row] = {}
+    for row in rows:
+        before = latest.get(row[0])
+        if before is None or not is_done(before):
+            latest[row[0]] = row
     return list(latest.values())
 
 
-def _parameters(rows: list[tuple[Value, ...]]) -> tuple[Value, ...]:
-    return rows[0] if len(rows) == 1 else tuple(chain.from_iterable(rows))
-
-
-def _succeed(future: asyncio.Future[_Result], result: _Result) -> None:
+def _succeed(future: asyncio.Future[int], result: int) -> None:
     if not future.done():
         future.set_result(result)
 
 
-def _fail(future: asyncio.Future[_Result], error: HibanaError) -> None:
+def _fail(future: asyncio.Future[int], error: HibanaError) -> None:
     if not future.done():
-        # A fresh copy each: raising an exception writes its traceback into it.
-        future.set_exception(type(error)(error.message, reason=error.reason, retry_after=error.retry_after))
-        future.exception()  # seen: the caller of `begin` need not look
+        future.set_exception(error)
 
 
 def _overloaded() -> Unavailable:

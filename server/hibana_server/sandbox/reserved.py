@@ -1,0 +1,72 @@
+"""A worker reserved for one job, as the services hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from hibana_server.domain.executions import Outcome, Output, RunEnd
+from hibana_server.domain.ports import Job, RunSink
+from hibana_server.sandbox.worker_process import WorkerProcess
+
+
+class Lender(Protocol):
+    """Where reserved workers come from and go back to."""
+
+    def freed(self, caller: str, memory_bytes: int) -> None:
+        """Take back the memory and the place of a reservation."""
+
+    def ended(self, end: RunEnd) -> None:
+        """Take note of the end of a run."""
+
+    def took_back(self, worker: WorkerProcess) -> None:
+        """Take a worker back that ran nothing; after a run the worker tells by itself."""
+
+
+class ReservedSandbox:
+    """A worker reserved for one job (`domain.ports.Sandbox`). It is the job's sink, and passes on to the caller's."""
+
+    __slots__ = ("_caller", "_lender", "_memory_bytes", "_released", "_sink", "_worker", "warm")
+
+    def __init__(self, lender: Lender, worker: WorkerProcess, caller: str, memory_bytes: int, *, warm: bool) -> None:
+        self.warm = warm
+        self._lender = lender
+        self._worker = worker
+        self._caller = caller
+        self._memory_bytes = memory_bytes
+        self._released = False
+        self._sink: RunSink | None = None
+
+    def start(self, job: Job, sink: RunSink) -> None:
+        """Run the job; the worker returns to the pool by itself."""
+        self._sink = sink
+        self._worker.start(job, self)
+
+    def kill(self, outcome: Outcome) -> None:
+        """End the guest; harmless once it has ended."""
+        if not self._released:
+            self._worker.kill(outcome)
+
+    def release(self) -> None:
+        """Give the worker back unused; harmless when it was given back, or runs a job."""
+        if self._sink is None and self._free():
+            self._lender.took_back(self._worker)
+
+    def output(self, pieces: Sequence[Output]) -> None:
+        """Pass output on."""
+        if self._sink is not None:
+            self._sink.output(pieces)
+
+    def ended(self, end: RunEnd) -> None:
+        """Free the reservation and pass the end on."""
+        self._free()
+        self._lender.ended(end)
+        if self._sink is not None:
+            self._sink.ended(end)
+
+    def _free(self) -> bool:
+        if self._released:
+            return False
+        self._released = True
+        self._lender.freed(self._caller, self._memory_bytes)
+        return True

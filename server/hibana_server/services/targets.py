@@ -1,0 +1,69 @@
+"""What a call may run: a version of a module with everything about it that does not change from call to call."""
+
+from __future__ import annotations
+
+from hibana_server.domain.errors import NotFound
+from hibana_server.domain.executions import Limits
+from hibana_server.domain.modules import Convention, Export, Module, ModuleFacts, ModuleVersion
+from hibana_server.domain.text import cut_utf8
+from hibana_server.domain.tiers import TierPolicy
+from hibana_server.domain.values import signature
+
+_SHOWN_FUNCTIONS = 20
+_WASI = frozenset({Convention.WASI_COMMAND, Convention.WASI_REACTOR})
+
+
+class Target:
+    """A version that the caller may run."""
+
+    __slots__ = ("_functions", "ceiling", "module", "policy", "version", "wasi")
+
+    def __init__(self, module: Module, version: ModuleVersion, policy: TierPolicy) -> None:
+        self.module = module
+        self.version = version
+        self.policy = policy
+        self.wasi = uses_wasi(version.facts)
+        self.ceiling = _ceiling(module, policy)
+        """Limits of tier and module; a request only lowers them."""
+        self._functions: dict[str, Export] = {}
+
+    def function(self, name: str) -> Export:
+        """Return the exported function to call. Raises NotFound(FUNCTION_NOT_FOUND) with those that are there."""
+        export = self._functions.get(name)
+        if export is None:
+            export = self._functions[name] = find_function(self.version.facts, name)
+        return export
+
+
+def find_function(facts: ModuleFacts, name: str) -> Export:
+    """Return the exported function of that name. Raises NotFound(FUNCTION_NOT_FOUND) with those that are there."""
+    export = facts.export(name)
+    if export is not None and export.callable:
+        return export
+    if export is not None:
+        raise NotFound(
+            f"{cut_utf8(signature(export), 300)} cannot be called from outside: a type has no value form",
+            reason="FUNCTION_NOT_FOUND",
+        )
+    names = [e.name for e in facts.exports if e.callable]
+    shown = ", ".join(names[:_SHOWN_FUNCTIONS]) or "none"
+    more = f" and {len(names) - _SHOWN_FUNCTIONS} more" if len(names) > _SHOWN_FUNCTIONS else ""
+    raise NotFound(
+        cut_utf8(f"the module exports no function of this name; it exports: {shown}{more}", 900),
+        reason="FUNCTION_NOT_FOUND",
+        metadata={"exports": cut_utf8(",".join(names), 2000)},
+    )
+
+
+def uses_wasi(facts: ModuleFacts) -> bool:
+    """Tell whether the module asks for WASI preview 1."""
+    return facts.convention in _WASI or any(i.module == "wasi_snapshot_preview1" for i in facts.imports)
+
+
+def _ceiling(module: Module, policy: TierPolicy) -> Limits:
+    memory, timeout = module.limits.memory_bytes, module.limits.timeout
+    return Limits(
+        memory_bytes=policy.memory_bytes if memory is None else min(memory, policy.memory_bytes),
+        timeout=policy.timeout if timeout is None else min(timeout, policy.timeout),
+        output_bytes=policy.output_bytes,
+    )
