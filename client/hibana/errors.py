@@ -132,7 +132,7 @@ class AlreadyExists(ServiceError):
 
 
 class Conflict(ServiceError):
-    """The resource changed since its etag was read."""
+    """The resource changed since its etag was read, or a stream was not read in time."""
 
     code = "ABORTED"
 
@@ -236,6 +236,7 @@ BY_REASON: dict[str, type[ServiceError]] = {
     "VERSION_TAKEN": AlreadyExists,
     "NAME_TAKEN": AlreadyExists,
     "ETAG_MISMATCH": Conflict,
+    "READER_TOO_SLOW": Conflict,
     "TOKEN_MISSING": Unauthenticated,
     "TOKEN_INVALID": Unauthenticated,
     "TOKEN_EXPIRED": Unauthenticated,
@@ -248,7 +249,6 @@ BY_REASON: dict[str, type[ServiceError]] = {
     "COMPILE_QUEUE_FULL": ResourceExhausted,
     "QUOTA_EXCEEDED": ResourceExhausted,
     "MESSAGE_TOO_LARGE": ResourceExhausted,
-    "READER_TOO_SLOW": ResourceExhausted,
     "SERVICE_UNAVAILABLE": Unavailable,
     "STORAGE_UNAVAILABLE": Unavailable,
     "DATABASE_UNAVAILABLE": Unavailable,

@@ -102,9 +102,9 @@ class Bench:
     @property
     def zygote(self) -> int:
         """Process id of the zygote."""
-        zygote = self.pool._zygote
-        assert zygote is not None
-        return zygote.pid
+        pid = self.pool._source.pid
+        assert pid is not None
+        return pid
 
     def workers(self) -> list[int]:
         """Return the process ids of the workers, as the kernel knows them."""

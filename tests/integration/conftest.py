@@ -13,13 +13,16 @@ from tests.framework.stubs import Stubs
 
 Connect = Callable[..., Stubs]
 
+SETTINGS = {"UPLOAD_STALL_SECONDS": "2", "LOG_ACCESS": "true"}
+"""A stalling upload is given up while the test waits; every call gets a line in the log."""
+
 _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Run a server; tests must leave it running."""
-    with Server(tmp_path_factory.mktemp("server") / "data", {"UPLOAD_STALL_SECONDS": "2"}) as running:
+    with Server(tmp_path_factory.mktemp("server") / "data", SETTINGS) as running:
         yield running
 
 

@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hibana.v1 import executor_pb2, module_pb2, module_registry_pb2
 from hibana_server.domain.errors import Violation
 from hibana_server.rpc import checks
-from hibana_server.rpc.checks import Rule, violations
+from hibana_server.rpc.checks import Fields, Rule, violations
 
 
 def judged(rule: Rule, value: Any) -> list[str]:
@@ -124,24 +124,26 @@ def test_entries_of_a_map_are_named_by_position_never_by_their_text() -> None:
 
 def test_only_fields_that_are_set_are_judged_unless_they_are_required() -> None:
     fields = {"module": checks.text(5, required=True, accepted="a reference")}
-    assert violations(fields, executor_pb2.InvokeRequest()) == [Violation("module", "is required; use a reference")]
-    assert violations(fields, executor_pb2.InvokeRequest(module="abcdef")) == [
+    assert violations(Fields(fields), executor_pb2.InvokeRequest()) == [
+        Violation("module", "is required; use a reference")
+    ]
+    assert violations(Fields(fields), executor_pb2.InvokeRequest(module="abcdef")) == [
         Violation("module", "is longer than 5 bytes")
     ]
-    assert violations(fields, executor_pb2.InvokeRequest(module="abc", function="\0")) == []
+    assert violations(Fields(fields), executor_pb2.InvokeRequest(module="abc", function="\0")) == []
 
 
 def test_nested_fields_carry_their_path() -> None:
     fields = {"header": checks.message({"module": checks.message({"description": checks.text(1)})}, required=True)}
     request = module_registry_pb2.CreateModuleRequest()
-    assert violations(fields, request) == [Violation("header", "is required")]
+    assert violations(Fields(fields), request) == [Violation("header", "is required")]
     request.header.module.description = "ab"
-    assert violations(fields, request) == [Violation("header.module.description", "is longer than 1 bytes")]
+    assert violations(Fields(fields), request) == [Violation("header.module.description", "is longer than 1 bytes")]
 
 
 def test_a_member_of_a_oneof_is_judged_even_at_zero() -> None:
     fields = {"cancel_call_id": checks.whole(1, 5)}
-    assert violations(fields, executor_pb2.SessionRequest()) == []
-    assert violations(fields, executor_pb2.SessionRequest(cancel_call_id=0)) == [
+    assert violations(Fields(fields), executor_pb2.SessionRequest()) == []
+    assert violations(Fields(fields), executor_pb2.SessionRequest(cancel_call_id=0)) == [
         Violation("cancel_call_id", "must be 1 to 5")
     ]

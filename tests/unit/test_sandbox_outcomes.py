@@ -20,6 +20,7 @@ CALM = Circumstances(
     glue_called=None,
     memory_bytes=65536,
     memory_limit=10 * 65536,
+    wants_results=False,
 )
 
 

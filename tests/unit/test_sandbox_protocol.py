@@ -120,7 +120,8 @@ async def test_what_a_worker_tells_is_bounded() -> None:
     async with peer() as p:
         listener = p.start()
         p.receive()
-        p.send(
+        await asyncio.to_thread(
+            p.send,
             done(
                 outcome="trap",
                 code=text,
@@ -130,7 +131,7 @@ async def test_what_a_worker_tells_is_bounded() -> None:
                 execution_ns=2**64 - 1,
                 cpu_ns=2**64 - 1,
                 memory_bytes=2**64 - 1,
-            )
+            ),
         )
         end = await listener.end()
         assert (end.outcome, end.results) == (Outcome.TRAP, ())

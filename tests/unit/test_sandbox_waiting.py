@@ -1,105 +1,172 @@
-"""The queue of those who wait for a sandbox."""
+"""The queue of calls: counts agree, callers take turns, a caller's calls keep their order."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import defaultdict
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from hibana_server.domain.errors import Unavailable
 from hibana_server.domain.tiers import Tier
-from hibana_server.sandbox.waiting import Ticket, Waiting
+from hibana_server.sandbox.waiting import Offer, Ticket, Waiting
+
+NAMES = ("alice", "bob", "carol", "dave")
+CALLERS = st.sampled_from(NAMES)
+TIERS = st.sampled_from(list(Tier))
 
 
-def ticket(loop: asyncio.AbstractEventLoop, caller: str, tier: Tier = Tier.USER) -> Ticket[int]:
-    return Ticket(tier, caller, "key", 1, loop.create_future())
+class Loopless:
+    """Makes tickets outside of a running loop."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+
+    def ticket(self, caller: str = "alice", tier: Tier = Tier.USER, memory_bytes: int = 1) -> Ticket[int]:
+        return Ticket(tier, caller, "key", memory_bytes, self.loop.create_future())
 
 
-async def test_callers_take_turns_and_keep_their_order() -> None:
-    loop = asyncio.get_running_loop()
+class Queue(RuleBasedStateMachine):
+    """Compares the queue with plain lists."""
+
+    tickets: Bundle[Ticket[int]] = Bundle("tickets")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._make = Loopless()
+        self._waiting: Waiting[int] = Waiting()
+        self._lines: dict[str, list[Ticket[int]]] = defaultdict(list)
+
+    def teardown(self) -> None:
+        self._make.loop.close()
+
+    @rule(target=tickets, caller=CALLERS, tier=TIERS)
+    def add(self, caller: str, tier: Tier) -> Ticket[int]:
+        ticket = self._make.ticket(caller, tier)
+        self._waiting.add(ticket)
+        self._lines[caller].append(ticket)
+        return ticket
+
+    @rule(ticket=consumes(tickets))
+    def remove(self, ticket: Ticket[int]) -> None:
+        """Take a call out, twice, and perhaps after it was served."""
+        self._waiting.remove(ticket)
+        self._waiting.remove(ticket)
+        if ticket in self._lines[ticket.caller]:
+            self._lines[ticket.caller].remove(ticket)
+
+    @rule(tier=TIERS)
+    def serve(self, tier: Tier) -> None:
+        """Serve what one tier's idle worker can: the first of a caller's line only."""
+        offered: list[Ticket[int]] = []
+
+        def accept(ticket: Ticket[int]) -> Offer:
+            offered.append(ticket)
+            return Offer.TAKEN if ticket.tier is tier else Offer.PASSED
+
+        served = self._waiting.take(accept)
+        assert all(self._lines[each.caller][0] is each for each in offered)
+        assert len({each.caller for each in offered}) == len(offered)
+        heads = [line[0] for line in self._lines.values() if line]
+        assert served == any(head.tier is tier for head in heads)
+        if served:
+            self._lines[offered[-1].caller].pop(0)
+
+    @invariant()
+    def counts_agree(self) -> None:
+        left = [ticket for line in self._lines.values() for ticket in line]
+        assert len(self._waiting) == len(left)
+        for tier in Tier:
+            assert self._waiting.of_tier(tier) == sum(ticket.tier is tier for ticket in left)
+        for caller in NAMES:
+            assert self._waiting.of_caller(caller) == len(self._lines[caller])
+        in_turn = list(self._waiting)
+        assert sorted(map(id, in_turn)) == sorted(map(id, left))
+
+
+TestQueue = Queue.TestCase
+
+
+@given(st.lists(CALLERS, min_size=1, max_size=60))
+def test_between_two_turns_of_a_caller_every_other_waiting_caller_has_one(callers: list[str]) -> None:
+    make = Loopless()
     waiting: Waiting[int] = Waiting()
-    tickets = [ticket(loop, caller) for caller in "aaabbc"]
-    for each in tickets:
-        waiting.add(each)
-    served: list[Ticket[int]] = []
+    calls: dict[str, int] = defaultdict(int)
+    for caller in callers:
+        waiting.add(make.ticket(caller))
+        calls[caller] += 1
+    expected = [ticket.caller for ticket in waiting]
+    order: list[str] = []
 
-    def serve(each: Ticket[int]) -> bool:
-        served.append(each)
-        return True
+    def accept(ticket: Ticket[int]) -> Offer:
+        order.append(ticket.caller)
+        return Offer.TAKEN
 
-    while waiting.take(serve):
+    while waiting.take(accept):
         pass
-    assert [each.caller for each in served] == ["a", "b", "c", "a", "b", "a"]
-    assert [each for each in served if each.caller == "a"] == tickets[:3]
     assert len(waiting) == 0
+    assert order == expected
+    for position, caller in enumerate(order):
+        before = order[:position]
+        if caller in before:
+            last = position - 1 - before[::-1].index(caller)
+            still_waiting = {other for other in calls if other != caller and calls[other] > before.count(other)}
+            assert set(order[last + 1 : position]) >= still_waiting
+    make.loop.close()
 
 
-async def test_who_cannot_be_served_is_passed_over_and_keeps_the_place() -> None:
-    loop = asyncio.get_running_loop()
+def test_a_caller_who_asks_much_does_not_delay_one_who_asks_once() -> None:
+    make = Loopless()
     waiting: Waiting[int] = Waiting()
-    for caller in "ab":
-        waiting.add(ticket(loop, caller))
-    assert waiting.take(lambda each: each.caller == "b")
-    assert not waiting.take(lambda each: each.caller == "b")
-    assert waiting.take(lambda each: each.caller == "a")
+    for _ in range(100):
+        waiting.add(make.ticket("greedy"))
+    waiting.add(make.ticket("modest"))
+    served: list[str] = []
+
+    def accept(ticket: Ticket[int]) -> Offer:
+        served.append(ticket.caller)
+        return Offer.TAKEN
+
+    assert waiting.take(accept)
+    assert waiting.take(accept)
+    assert served == ["greedy", "modest"]
+    make.loop.close()
 
 
-async def test_the_end_of_the_queue_reaches_everyone() -> None:
-    loop = asyncio.get_running_loop()
+def test_nobody_overtakes_a_call_that_is_held() -> None:
+    make = Loopless()
     waiting: Waiting[int] = Waiting()
-    tickets = [ticket(loop, caller) for caller in "aab"]
-    for each in tickets:
-        waiting.add(each)
+    for caller, memory_bytes in (("large", 10), ("small", 1)):
+        waiting.add(make.ticket(caller, memory_bytes=memory_bytes))
+    offered: list[str] = []
+
+    def serve(ticket: Ticket[int], room: int) -> Offer:
+        offered.append(ticket.caller)
+        return Offer.TAKEN if ticket.memory_bytes <= room else Offer.HELD
+
+    assert not waiting.take(lambda ticket: serve(ticket, 5))
+    assert offered == ["large"]
+    assert waiting.take(lambda ticket: serve(ticket, 10))
+    assert waiting.take(lambda ticket: serve(ticket, 10))
+    assert offered == ["large", "large", "small"]
+    make.loop.close()
+
+
+async def test_ending_every_wait() -> None:
+    waiting: Waiting[int] = Waiting()
+    loop = asyncio.get_running_loop()
+    tickets = [Ticket(Tier.USER, caller, "key", 1, loop.create_future()) for caller in ("alice", "bob", "alice")]
+    for ticket in tickets:
+        waiting.add(ticket)
     tickets[0].ready.cancel()
-    waiting.fail_all(Unavailable("stopping"))
-    assert all(isinstance(each.ready.exception(), Unavailable) for each in tickets[1:])
-    assert (len(waiting), waiting.of_tier(Tier.USER)) == (0, 0)
-
-
-OPERATIONS = st.lists(
-    st.one_of(
-        st.tuples(st.just("add"), st.sampled_from("abc"), st.sampled_from(list(Tier))),
-        st.tuples(st.just("take"), st.sampled_from(list(Tier)), st.none()),
-        st.tuples(st.just("remove"), st.integers(0, 20), st.none()),
-    ),
-    max_size=60,
-)
-
-
-@given(OPERATIONS)
-def test_counts_are_true_whatever_happens(operations: list[tuple[str, object, object]]) -> None:
-    loop = asyncio.new_event_loop()
-    try:
-        waiting: Waiting[int] = Waiting()
-        model: deque[Ticket[int]] = deque()
-        for name, first, second in operations:
-            if name == "add":
-                assert isinstance(first, str)
-                assert isinstance(second, Tier)
-                model.append(ticket(loop, first, second))
-                waiting.add(model[-1])
-            elif name == "take":
-                taken: list[Ticket[int]] = []
-
-                def serve(each: Ticket[int], tier: object = first, to: list[Ticket[int]] = taken) -> bool:
-                    if each.tier is not tier:
-                        return False
-                    to.append(each)
-                    return True
-
-                assert waiting.take(serve) == bool(taken)
-                for each in taken:
-                    model.remove(each)
-            elif model:
-                assert isinstance(first, int)
-                each = model[first % len(model)]
-                model.remove(each)
-                waiting.remove(each)
-                waiting.remove(each)
-            tiers = Counter(each.tier for each in model)
-            assert len(waiting) == len(model)
-            assert all(waiting.of_tier(tier) == tiers[tier] for tier in Tier)
-    finally:
-        loop.close()
+    tickets[1].ready.set_result(7)
+    waiting.fail_all(RuntimeError("over"))
+    assert len(waiting) == waiting.of_tier(Tier.USER) == waiting.of_caller("alice") == 0
+    assert tickets[0].ready.cancelled()
+    assert tickets[1].ready.result() == 7
+    with pytest.raises(RuntimeError, match="over"):
+        await tickets[2].ready
+    waiting.remove(tickets[2])
+    assert not waiting.take(lambda _ticket: Offer.TAKEN)

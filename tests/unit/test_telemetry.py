@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hibana_server.telemetry import logs
-from hibana_server.telemetry.logs import CALL_FIELDS
 from hibana_server.telemetry.metrics import Metrics
 
 
@@ -31,6 +30,10 @@ class Captured:
         return [json.loads(line) for line in lines]
 
 
+def outside_of_calls() -> None:
+    """Tell the logs that no call is served."""
+
+
 @pytest.fixture
 def stderr(capsysbinary: pytest.CaptureFixture[bytes]) -> Iterator[Captured]:
     yield Captured(capsysbinary)
@@ -38,7 +41,7 @@ def stderr(capsysbinary: pytest.CaptureFixture[bytes]) -> Iterator[Captured]:
 
 
 def test_a_line_carries_event_level_time_and_fields(stderr: Captured) -> None:
-    logs.configure("info", "json")
+    logs.configure("info", "json", outside_of_calls)
     structlog.get_logger("x").info("ready", grpc="127.0.0.1:1", pid=5)
     (record,) = stderr.records()
     assert record.pop("timestamp").endswith("Z")
@@ -46,13 +49,11 @@ def test_a_line_carries_event_level_time_and_fields(stderr: Captured) -> None:
 
 
 def test_lines_of_a_call_carry_its_fields(stderr: Captured) -> None:
-    logs.configure("info", "json")
+    fields: dict[str, str] | None = {"request_id": "r1", "caller": "alice", "execution": "e1"}
+    logs.configure("info", "json", lambda: fields)
     log = structlog.get_logger("x")
-    token = CALL_FIELDS.set({"request_id": "r1", "caller": "alice", "execution": "e1"})
-    try:
-        log.info("inside", caller="bob")
-    finally:
-        CALL_FIELDS.reset(token)
+    log.info("inside", caller="bob")
+    fields = None
     log.info("outside")
     inside, outside = stderr.records()
     assert (inside["request_id"], inside["execution"]) == ("r1", "e1")
@@ -77,7 +78,7 @@ def test_lines_of_a_call_carry_its_fields(stderr: Captured) -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_hostile_values_make_one_valid_line(stderr: Captured, value: object) -> None:
-    logs.configure("info", "json")
+    logs.configure("info", "json", outside_of_calls)
     structlog.get_logger("x").info("event", value=value, next="kept")
     (record,) = stderr.records()
     assert record["next"] == "kept"
@@ -91,7 +92,7 @@ def test_any_text_makes_valid_json(text: str) -> None:
 
 
 def test_a_traceback_is_part_of_the_line(stderr: Captured) -> None:
-    logs.configure("info", "json")
+    logs.configure("info", "json", outside_of_calls)
     try:
         raise ValueError("inner\ntext")
     except ValueError:
@@ -103,7 +104,7 @@ def test_a_traceback_is_part_of_the_line(stderr: Captured) -> None:
 
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_a_traceback_shows_no_variables(stderr: Captured, form: str) -> None:
-    logs.configure("info", form)
+    logs.configure("info", form, outside_of_calls)
     token = "-".join(["secret"] * 2)
     try:
         raise ValueError(len(token))
@@ -115,7 +116,7 @@ def test_a_traceback_shows_no_variables(stderr: Captured, form: str) -> None:
 
 
 def test_the_level_is_a_threshold(stderr: Captured) -> None:
-    logs.configure("warning", "json")
+    logs.configure("warning", "json", outside_of_calls)
     log = structlog.get_logger("x")
     log.info("quiet")
     log.warning("loud")
@@ -123,7 +124,7 @@ def test_the_level_is_a_threshold(stderr: Captured) -> None:
 
 
 def test_text_is_for_people(stderr: Captured) -> None:
-    logs.configure("info", "text")
+    logs.configure("info", "text", outside_of_calls)
     structlog.get_logger("x").info("ready", pid=5)
     text = stderr.text()
     assert "ready" in text
@@ -142,9 +143,9 @@ def test_metrics_count_calls_and_executions() -> None:
     assert 'hibana_execution_seconds_bucket{le="0.5",tier="user"} 1.0' in text
 
 
-def test_gauges_are_read_at_each_scrape() -> None:
+def test_numbers_are_read_at_each_scrape() -> None:
     metrics, idle = Metrics(), [1.0, 2.0]
-    metrics.gauges("pool", lambda: {"idle_workers": idle.pop(0)})
+    metrics.numbers("pool", lambda: {"idle_workers": idle.pop(0)})
     text = metrics.render().decode()
     assert "# HELP hibana_pool_idle_workers pool: idle workers." in text
     assert "hibana_pool_idle_workers 1.0" in text
@@ -155,3 +156,12 @@ def test_hostile_label_values_stay_one_line() -> None:
     metrics = Metrics()
     metrics.execution('us"er\n', "ok\\", "", 1.0)
     assert 'tier="us\\"er\\n"' in metrics.render().decode()
+
+
+def test_numbers_that_only_grow_are_counters() -> None:
+    metrics = Metrics()
+    metrics.numbers("pool", lambda: {"made": 2, "crashed_total": 1, "busy": 3}, counters=("made",))
+    text = metrics.render().decode()
+    assert "# TYPE hibana_pool_made_total counter\nhibana_pool_made_total 2.0" in text
+    assert "# TYPE hibana_pool_crashed_total counter\nhibana_pool_crashed_total 1.0" in text
+    assert "# TYPE hibana_pool_busy gauge\nhibana_pool_busy 3.0" in text

@@ -64,6 +64,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ALREADY_EXISTS: a deleted module holds the name until it is purged."""
     ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 40
     """ABORTED: the resource changed since its etag was read."""
+    ERROR_REASON_READER_TOO_SLOW: _ErrorReason.ValueType  # 41
+    """ABORTED: the reader of a stream took nothing for too long; the run went on and its record is kept."""
     ERROR_REASON_TOKEN_MISSING: _ErrorReason.ValueType  # 50
     """UNAUTHENTICATED: no credentials in the metadata."""
     ERROR_REASON_TOKEN_INVALID: _ErrorReason.ValueType  # 51
@@ -88,8 +90,6 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: a quota of the caller is used up; `QuotaFailure` has the numbers."""
     ERROR_REASON_MESSAGE_TOO_LARGE: _ErrorReason.ValueType  # 83
     """RESOURCE_EXHAUSTED: a message is larger than the service takes."""
-    ERROR_REASON_READER_TOO_SLOW: _ErrorReason.ValueType  # 84
-    """RESOURCE_EXHAUSTED: the reader of a stream took nothing for too long; the execution's record is kept."""
     ERROR_REASON_SERVICE_UNAVAILABLE: _ErrorReason.ValueType  # 90
     """UNAVAILABLE: the service is starting, stopping or out of a part it needs; nothing was run."""
     ERROR_REASON_STORAGE_UNAVAILABLE: _ErrorReason.ValueType  # 91
@@ -150,6 +150,8 @@ ERROR_REASON_NAME_TAKEN: ErrorReason.ValueType  # 32
 """ALREADY_EXISTS: a deleted module holds the name until it is purged."""
 ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 40
 """ABORTED: the resource changed since its etag was read."""
+ERROR_REASON_READER_TOO_SLOW: ErrorReason.ValueType  # 41
+"""ABORTED: the reader of a stream took nothing for too long; the run went on and its record is kept."""
 ERROR_REASON_TOKEN_MISSING: ErrorReason.ValueType  # 50
 """UNAUTHENTICATED: no credentials in the metadata."""
 ERROR_REASON_TOKEN_INVALID: ErrorReason.ValueType  # 51
@@ -174,8 +176,6 @@ ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 82
 """RESOURCE_EXHAUSTED: a quota of the caller is used up; `QuotaFailure` has the numbers."""
 ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 83
 """RESOURCE_EXHAUSTED: a message is larger than the service takes."""
-ERROR_REASON_READER_TOO_SLOW: ErrorReason.ValueType  # 84
-"""RESOURCE_EXHAUSTED: the reader of a stream took nothing for too long; the execution's record is kept."""
 ERROR_REASON_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 90
 """UNAVAILABLE: the service is starting, stopping or out of a part it needs; nothing was run."""
 ERROR_REASON_STORAGE_UNAVAILABLE: ErrorReason.ValueType  # 91

@@ -108,7 +108,8 @@ class ExecutorServicer:
         Closing the call kills the guest. The record is written before `result` is sent.
         INVALID_ARGUMENT (REFERENCE_INVALID, ARGUMENTS_INVALID, INPUT_TOO_LARGE) · NOT_FOUND (NOT_FOUND,
         FUNCTION_NOT_FOUND) · FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DISABLED, NO_LIVE_VERSION) ·
-        RESOURCE_EXHAUSTED (QUEUE_FULL, QUOTA_EXCEEDED; READER_TOO_SLOW when nothing was read for 10 s).
+        RESOURCE_EXHAUSTED (QUEUE_FULL, QUOTA_EXCEEDED) · ABORTED (READER_TOO_SLOW when nothing was read
+        for 10 s; the run went on).
         Safe to retry after UNAVAILABLE and RESOURCE_EXHAUSTED/QUEUE_FULL; otherwise only if the
         function may run twice.
         """
@@ -119,8 +120,9 @@ class ExecutorServicer:
     def Invoke(self, request, context):
         """Runs a function and answers once, with its output. The fastest way for short calls.
 
-        The execution's name is also in the initial metadata `hibana-execution`. Codes and retries as
-        for Execute.
+        A run that takes longer than 5 ms tells its name ahead, in the initial metadata
+        `hibana-execution`, so that it can be cancelled from elsewhere; the answer has it in any case.
+        Codes and retries as for Execute.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -48,15 +48,17 @@ class ExecutorStub:
     Closing the call kills the guest. The record is written before `result` is sent.
     INVALID_ARGUMENT (REFERENCE_INVALID, ARGUMENTS_INVALID, INPUT_TOO_LARGE) · NOT_FOUND (NOT_FOUND,
     FUNCTION_NOT_FOUND) · FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DISABLED, NO_LIVE_VERSION) ·
-    RESOURCE_EXHAUSTED (QUEUE_FULL, QUOTA_EXCEEDED; READER_TOO_SLOW when nothing was read for 10 s).
+    RESOURCE_EXHAUSTED (QUEUE_FULL, QUOTA_EXCEEDED) · ABORTED (READER_TOO_SLOW when nothing was read
+    for 10 s; the run went on).
     Safe to retry after UNAVAILABLE and RESOURCE_EXHAUSTED/QUEUE_FULL; otherwise only if the
     function may run twice.
     """
     Invoke: _grpc.UnaryUnaryMultiCallable[_executor_pb2.InvokeRequest, _executor_pb2.InvokeResponse]
     """Runs a function and answers once, with its output. The fastest way for short calls.
 
-    The execution's name is also in the initial metadata `hibana-execution`. Codes and retries as
-    for Execute.
+    A run that takes longer than 5 ms tells its name ahead, in the initial metadata
+    `hibana-execution`, so that it can be cancelled from elsewhere; the answer has it in any case.
+    Codes and retries as for Execute.
     """
     Session: _grpc.StreamStreamMultiCallable[_executor_pb2.SessionRequest, _executor_pb2.SessionResponse]
     """Keeps one instance for several calls, or pipelines independent calls over one stream.
@@ -116,15 +118,17 @@ class ExecutorAsyncStub(ExecutorStub):
     Closing the call kills the guest. The record is written before `result` is sent.
     INVALID_ARGUMENT (REFERENCE_INVALID, ARGUMENTS_INVALID, INPUT_TOO_LARGE) · NOT_FOUND (NOT_FOUND,
     FUNCTION_NOT_FOUND) · FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DISABLED, NO_LIVE_VERSION) ·
-    RESOURCE_EXHAUSTED (QUEUE_FULL, QUOTA_EXCEEDED; READER_TOO_SLOW when nothing was read for 10 s).
+    RESOURCE_EXHAUSTED (QUEUE_FULL, QUOTA_EXCEEDED) · ABORTED (READER_TOO_SLOW when nothing was read
+    for 10 s; the run went on).
     Safe to retry after UNAVAILABLE and RESOURCE_EXHAUSTED/QUEUE_FULL; otherwise only if the
     function may run twice.
     """
     Invoke: _aio.UnaryUnaryMultiCallable[_executor_pb2.InvokeRequest, _executor_pb2.InvokeResponse]  # type: ignore[assignment]
     """Runs a function and answers once, with its output. The fastest way for short calls.
 
-    The execution's name is also in the initial metadata `hibana-execution`. Codes and retries as
-    for Execute.
+    A run that takes longer than 5 ms tells its name ahead, in the initial metadata
+    `hibana-execution`, so that it can be cancelled from elsewhere; the answer has it in any case.
+    Codes and retries as for Execute.
     """
     Session: _aio.StreamStreamMultiCallable[_executor_pb2.SessionRequest, _executor_pb2.SessionResponse]  # type: ignore[assignment]
     """Keeps one instance for several calls, or pipelines independent calls over one stream.
@@ -187,7 +191,8 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
         Closing the call kills the guest. The record is written before `result` is sent.
         INVALID_ARGUMENT (REFERENCE_INVALID, ARGUMENTS_INVALID, INPUT_TOO_LARGE) · NOT_FOUND (NOT_FOUND,
         FUNCTION_NOT_FOUND) · FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DISABLED, NO_LIVE_VERSION) ·
-        RESOURCE_EXHAUSTED (QUEUE_FULL, QUOTA_EXCEEDED; READER_TOO_SLOW when nothing was read for 10 s).
+        RESOURCE_EXHAUSTED (QUEUE_FULL, QUOTA_EXCEEDED) · ABORTED (READER_TOO_SLOW when nothing was read
+        for 10 s; the run went on).
         Safe to retry after UNAVAILABLE and RESOURCE_EXHAUSTED/QUEUE_FULL; otherwise only if the
         function may run twice.
         """
@@ -200,8 +205,9 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_executor_pb2.InvokeResponse, _abc.Awaitable[_executor_pb2.InvokeResponse]]:
         """Runs a function and answers once, with its output. The fastest way for short calls.
 
-        The execution's name is also in the initial metadata `hibana-execution`. Codes and retries as
-        for Execute.
+        A run that takes longer than 5 ms tells its name ahead, in the initial metadata
+        `hibana-execution`, so that it can be cancelled from elsewhere; the answer has it in any case.
+        Codes and retries as for Execute.
         """
 
     @_abc_1.abstractmethod

@@ -50,7 +50,9 @@ class UploadHeader(_message.Message):
     size_bytes: _builtins.int
     """Expected size of the bytes; 0 skips the check."""
     request_id: _builtins.str
-    """Id chosen by the caller, at most 64 characters of `[0-9A-Za-z._:-]`."""
+    """Id chosen by the caller, at most 64 characters of `[0-9A-Za-z._:-]`. An upload is idempotent by
+    version and bytes; this release does not look at the id.
+    """
     publish: _builtins.bool
     """Whether the version becomes the live one; unset means yes. A version that is not runnable never does."""
     validate_only: _builtins.bool

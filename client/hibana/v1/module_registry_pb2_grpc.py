@@ -144,7 +144,7 @@ class ModuleRegistryServicer:
         Answers after the compile: a version that exists can run. Idempotent: same version and same
         bytes give the same answer; safe to retry.
         INVALID_ARGUMENT (STREAM_ORDER, MODULE_MALFORMED, FEATURE_DISABLED, MODULE_LIMIT,
-        COMPILE_BUDGET, DIGEST_DIFFERS, SIZE_DIFFERS, SPEC_DIFFERS, REQUEST_ID_REUSED; details carry
+        COMPILE_BUDGET, DIGEST_DIFFERS, SIZE_DIFFERS, SPEC_DIFFERS; details carry
         the findings) · PERMISSION_DENIED (NOT_ALLOWED: system and admin modules are made by admins) ·
         ALREADY_EXISTS (VERSION_TAKEN, NAME_TAKEN) · RESOURCE_EXHAUSTED (COMPILE_QUEUE_FULL,
         QUOTA_EXCEEDED).
@@ -230,7 +230,8 @@ class ModuleRegistryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListModuleVersions(self, request, context):
-        """Lists a module's versions, newest first. Unpublished ones are told to the owner and to admins only.
+        """Lists a module's versions, newest first, without their exports, imports and findings.
+        Unpublished ones are told to the owner and to admins only.
 
         INVALID_ARGUMENT (REFERENCE_INVALID, PAGE_TOKEN_INVALID) · NOT_FOUND. Safe to retry.
         """

@@ -51,7 +51,7 @@ class ModuleRegistryStub:
     Answers after the compile: a version that exists can run. Idempotent: same version and same
     bytes give the same answer; safe to retry.
     INVALID_ARGUMENT (STREAM_ORDER, MODULE_MALFORMED, FEATURE_DISABLED, MODULE_LIMIT,
-    COMPILE_BUDGET, DIGEST_DIFFERS, SIZE_DIFFERS, SPEC_DIFFERS, REQUEST_ID_REUSED; details carry
+    COMPILE_BUDGET, DIGEST_DIFFERS, SIZE_DIFFERS, SPEC_DIFFERS; details carry
     the findings) · PERMISSION_DENIED (NOT_ALLOWED: system and admin modules are made by admins) ·
     ALREADY_EXISTS (VERSION_TAKEN, NAME_TAKEN) · RESOURCE_EXHAUSTED (COMPILE_QUEUE_FULL,
     QUOTA_EXCEEDED).
@@ -101,7 +101,8 @@ class ModuleRegistryStub:
     INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND · FAILED_PRECONDITION (NO_LIVE_VERSION). Safe to retry.
     """
     ListModuleVersions: _grpc.UnaryUnaryMultiCallable[_module_registry_pb2.ListModuleVersionsRequest, _module_registry_pb2.ListModuleVersionsResponse]
-    """Lists a module's versions, newest first. Unpublished ones are told to the owner and to admins only.
+    """Lists a module's versions, newest first, without their exports, imports and findings.
+    Unpublished ones are told to the owner and to admins only.
 
     INVALID_ARGUMENT (REFERENCE_INVALID, PAGE_TOKEN_INVALID) · NOT_FOUND. Safe to retry.
     """
@@ -155,7 +156,7 @@ class ModuleRegistryAsyncStub(ModuleRegistryStub):
     Answers after the compile: a version that exists can run. Idempotent: same version and same
     bytes give the same answer; safe to retry.
     INVALID_ARGUMENT (STREAM_ORDER, MODULE_MALFORMED, FEATURE_DISABLED, MODULE_LIMIT,
-    COMPILE_BUDGET, DIGEST_DIFFERS, SIZE_DIFFERS, SPEC_DIFFERS, REQUEST_ID_REUSED; details carry
+    COMPILE_BUDGET, DIGEST_DIFFERS, SIZE_DIFFERS, SPEC_DIFFERS; details carry
     the findings) · PERMISSION_DENIED (NOT_ALLOWED: system and admin modules are made by admins) ·
     ALREADY_EXISTS (VERSION_TAKEN, NAME_TAKEN) · RESOURCE_EXHAUSTED (COMPILE_QUEUE_FULL,
     QUOTA_EXCEEDED).
@@ -205,7 +206,8 @@ class ModuleRegistryAsyncStub(ModuleRegistryStub):
     INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND · FAILED_PRECONDITION (NO_LIVE_VERSION). Safe to retry.
     """
     ListModuleVersions: _aio.UnaryUnaryMultiCallable[_module_registry_pb2.ListModuleVersionsRequest, _module_registry_pb2.ListModuleVersionsResponse]  # type: ignore[assignment]
-    """Lists a module's versions, newest first. Unpublished ones are told to the owner and to admins only.
+    """Lists a module's versions, newest first, without their exports, imports and findings.
+    Unpublished ones are told to the owner and to admins only.
 
     INVALID_ARGUMENT (REFERENCE_INVALID, PAGE_TOKEN_INVALID) · NOT_FOUND. Safe to retry.
     """
@@ -262,7 +264,7 @@ class ModuleRegistryServicer(metaclass=_abc_1.ABCMeta):
         Answers after the compile: a version that exists can run. Idempotent: same version and same
         bytes give the same answer; safe to retry.
         INVALID_ARGUMENT (STREAM_ORDER, MODULE_MALFORMED, FEATURE_DISABLED, MODULE_LIMIT,
-        COMPILE_BUDGET, DIGEST_DIFFERS, SIZE_DIFFERS, SPEC_DIFFERS, REQUEST_ID_REUSED; details carry
+        COMPILE_BUDGET, DIGEST_DIFFERS, SIZE_DIFFERS, SPEC_DIFFERS; details carry
         the findings) · PERMISSION_DENIED (NOT_ALLOWED: system and admin modules are made by admins) ·
         ALREADY_EXISTS (VERSION_TAKEN, NAME_TAKEN) · RESOURCE_EXHAUSTED (COMPILE_QUEUE_FULL,
         QUOTA_EXCEEDED).
@@ -366,7 +368,8 @@ class ModuleRegistryServicer(metaclass=_abc_1.ABCMeta):
         request: _module_registry_pb2.ListModuleVersionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_module_registry_pb2.ListModuleVersionsResponse, _abc.Awaitable[_module_registry_pb2.ListModuleVersionsResponse]]:
-        """Lists a module's versions, newest first. Unpublished ones are told to the owner and to admins only.
+        """Lists a module's versions, newest first, without their exports, imports and findings.
+        Unpublished ones are told to the owner and to admins only.
 
         INVALID_ARGUMENT (REFERENCE_INVALID, PAGE_TOKEN_INVALID) · NOT_FOUND. Safe to retry.
         """

@@ -4,7 +4,7 @@
     |-- Invalid              a field or the bytes are wrong; the caller can mend it
     |-- NotFound             unknown, or not visible to this caller (both look alike)
     |-- AlreadyExists        the name or version is taken by something else
-    |-- Conflict             somebody changed the resource in between
+    |-- Conflict             what the caller relied on did not hold in between
     |-- Unauthenticated      no credentials, or bad ones
     |-- PermissionDenied     known caller, not allowed
     |-- FailedPrecondition   right request, wrong state of the resource
@@ -86,7 +86,7 @@ class AlreadyExists(HibanaError):
 
 
 class Conflict(HibanaError):
-    """The resource changed since the caller read it."""
+    """The resource changed since the caller read it, or the caller did not read a stream in time."""
 
     default_reason = "ETAG_MISMATCH"
 

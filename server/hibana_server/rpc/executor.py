@@ -12,7 +12,7 @@ import grpc
 from hibana.v1 import execution_pb2
 from hibana.v1 import executor_pb2 as pb
 from hibana.v1 import executor_pb2_grpc as pb_grpc
-from hibana_server.domain.errors import Exhausted
+from hibana_server.domain.errors import Conflict
 from hibana_server.domain.executions import Output
 from hibana_server.rpc.calls import CURRENT, current_caller
 from hibana_server.rpc.later import later
@@ -54,11 +54,11 @@ class ExecutorServicer(pb_grpc.ExecutorServicer):
         run = await self._start(request, context, keep_events=True)
         try:
             await _write_events(run, context, typed=request.WhichOneof("arguments") == "typed_arguments")
-        except _ReaderTooSlow:
+        except _NothingRead:
             run.stop_events()
-            raise Exhausted(
-                f"nothing was read for {READER_SECONDS:g} s; the run goes on and its record is kept "
-                f"under {execution_name(run.execution.uid)}",
+            raise Conflict(
+                f"nothing was read for {READER_SECONDS:g} s; the run goes on, "
+                f"find its record as {execution_name(run.execution.uid)}",
                 reason="READER_TOO_SLOW",
             ) from None
         except BaseException:
@@ -121,7 +121,7 @@ class ExecutorServicer(pb_grpc.ExecutorServicer):
         return run
 
 
-class _ReaderTooSlow(Exception):
+class _NothingRead(Exception):
     """The reader of a stream took nothing for READER_SECONDS."""
 
 
@@ -142,7 +142,7 @@ async def _write(context: Context, event: execution_pb2.ExecutionEvent) -> None:
         async with asyncio.timeout(READER_SECONDS):
             await context.write(pb.ExecuteResponse(event=event))
     except TimeoutError:
-        raise _ReaderTooSlow from None
+        raise _NothingRead from None
 
 
 def _parts(piece: Output) -> Iterator[Output]:

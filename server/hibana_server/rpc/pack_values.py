@@ -11,6 +11,9 @@ from hibana.v1 import execution_pb2, executor_pb2, value_pb2
 from hibana_server.domain.errors import Invalid
 from hibana_server.domain.values import CORE_TYPES, Arguments, Core, Json, JsonArguments, Typed, TypedArguments, to_json
 
+MAX_VALUES = 50_000
+"""JSON values in the arguments of one call, those inside of others counted too."""
+
 Request = executor_pb2.ExecuteRequest | executor_pb2.InvokeRequest
 
 
@@ -24,7 +27,7 @@ def unpack_arguments(request: Request) -> Arguments:
     if form == "typed_arguments":
         return TypedArguments(tuple([_typed(i, v) for i, v in enumerate(request.typed_arguments.values)]))
     if form == "json_arguments":
-        return JsonArguments(tuple(_json(v) for v in request.json_arguments.values))
+        return JsonArguments(tuple(map(_JsonReader().read, request.json_arguments.values)))
     return JsonArguments()
 
 
@@ -60,20 +63,35 @@ def _typed(index: int, value: value_pb2.Value) -> Typed:
     return Typed(_KINDS[kind], getattr(value, kind))
 
 
-def _json(value: struct_pb2.Value) -> Json:
-    match value.WhichOneof("kind"):
-        case "number_value":
-            return value.number_value
-        case "string_value":
-            return value.string_value
-        case "bool_value":
-            return value.bool_value
-        case "list_value":
-            return [_json(v) for v in value.list_value.values]
-        case "struct_value":
-            return {k: _json(v) for k, v in value.struct_value.fields.items()}
-        case _:
-            return None
+class _JsonReader:
+    """Reads JSON values, all together at most MAX_VALUES: a million would hold up every other caller."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = MAX_VALUES
+
+    def read(self, value: struct_pb2.Value) -> Json:
+        self._left -= 1
+        if self._left < 0:
+            raise Invalid.field(
+                "json_arguments",
+                f"hold more than {MAX_VALUES} values; pass bulk as a string or on stdin",
+                reason="INPUT_TOO_LARGE",
+            )
+        match value.WhichOneof("kind"):
+            case "number_value":
+                return value.number_value
+            case "string_value":
+                return value.string_value
+            case "bool_value":
+                return value.bool_value
+            case "list_value":
+                return [self.read(v) for v in value.list_value.values]
+            case "struct_value":
+                return {k: self.read(v) for k, v in value.struct_value.fields.items()}
+            case _:
+                return None
 
 
 def _fill(target: struct_pb2.Value, value: Json) -> None:

@@ -94,11 +94,13 @@ _WASI_INPUT: Mapping[str, Rule] = {
         total=128 * 1024,
     ),
 }
+_ARGUMENTS = message({"values": each(1000, ANYTHING)})
+"""Their number is bounded before anything looks at them; functions have a tenth of it."""
 _CALL: Mapping[str, Rule] = {
     "module": _REFERENCE,
     "function": _FUNCTION,
-    "typed_arguments": ANYTHING,
-    "json_arguments": ANYTHING,
+    "typed_arguments": _ARGUMENTS,
+    "json_arguments": _ARGUMENTS,
     **_WASI_INPUT,
     "stdin": data(REQUEST_BYTES),
     "limits": _CALL_LIMITS,
@@ -170,8 +172,8 @@ _TABLE: dict[type[Message], Mapping[str, Rule]] = {
                         {
                             "call_id": whole(1, _LARGE),
                             "function": _FUNCTION,
-                            "typed_arguments": ANYTHING,
-                            "json_arguments": ANYTHING,
+                            "typed_arguments": _ARGUMENTS,
+                            "json_arguments": _ARGUMENTS,
                             "limits": _CALL_LIMITS,
                         }
                     ),

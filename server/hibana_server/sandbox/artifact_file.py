@@ -40,11 +40,13 @@ class FileStamp:
     inode: int
     size: int
     mtime_ns: int
+    ctime_ns: int
+    """Unlike the time of modification nobody can set this one back."""
 
     @classmethod
     def of(cls, status: os.stat_result) -> FileStamp:
         """Take the stamp from a stat result."""
-        return cls(status.st_ino, status.st_size, status.st_mtime_ns)
+        return cls(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ MAX_TO_WORKER: Final = 16 * 1024 * 1024
 OUTPUT_PIECE: Final = 256 * 1024
 """Output in one frame at most, bytes."""
 
+LOG_OVERHEAD: Final = 64
+"""What a log line counts against the output limit besides its bytes: the front keeps an object for each."""
+
 STDOUT: Final = 0
 STDERR: Final = 1
 LOG: Final = 2
@@ -73,6 +76,12 @@ class Done(msgspec.Struct, array_like=True, tag=2, frozen=True):
     """Whether the worker holds this call's module."""
 
 
+class Broken(msgspec.Struct, array_like=True, tag=3, frozen=True):
+    """Worker to front: a defect of the worker itself, which ends with this frame."""
+
+    message: str
+
+
 class Spawn(msgspec.Struct, array_like=True, frozen=True):
     """Front to zygote, with the worker's end of its channel: fork a worker."""
 
@@ -97,7 +106,7 @@ class Exited(msgspec.Struct, array_like=True, tag=2, frozen=True):
     status: int
 
 
-FromWorker = Out | Done
+FromWorker = Out | Done | Broken
 FromZygote = Spawned | Exited
 
 encoder: Final = msgspec.msgpack.Encoder()
@@ -107,7 +116,7 @@ spawn_decoder: Final = msgspec.msgpack.Decoder(Spawn)
 zygote_decoder: Final[msgspec.msgpack.Decoder[FromZygote]] = msgspec.msgpack.Decoder(FromZygote)
 
 
-def pack(frame: Run | Out | Done) -> bytearray:
+def pack(frame: Run | Out | Done | Broken) -> bytearray:
     """Encode a frame with its length."""
     data = bytearray(HEADER.size)
     encoder.encode_into(frame, data, HEADER.size)

@@ -1,8 +1,8 @@
 """The pool of sandboxes: who gets a worker, when one is made, when one goes.
 
 Memory is admitted: the sum of the limits of running guests never passes the budget. Tiers never
-share a worker. A caller who has many calls waits in turn with those who have few, and never holds
-the last worker.
+share a worker. A caller who has many calls waits in turn with those who have few, never holds the
+last worker, and never fills the queue.
 """
 
 from __future__ import annotations
@@ -21,18 +21,17 @@ from hibana_server.domain.executions import Outcome, RunEnd
 from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox.pool_settings import PoolSettings
 from hibana_server.sandbox.reserved import ReservedSandbox
-from hibana_server.sandbox.waiting import Ticket, Waiting
+from hibana_server.sandbox.waiting import Offer, Ticket, Waiting
 from hibana_server.sandbox.worker_process import WorkerProcess
-from hibana_server.sandbox.zygote import Zygote, ZygoteGone
+from hibana_server.sandbox.worker_source import WorkerSource
 
 log = structlog.get_logger("hibana.sandbox")
 
 _RETRY_SECONDS = 0.5
-_RESTART_SECONDS = (0.0, 0.5, 2.0, 10.0)
-"""Pauses before a zygote is started again, while they die one soon after the other."""
-_LIVED_LONG = 60.0
-"""Seconds after which the end of a zygote counts as the first again."""
 _STOP_SECONDS = 1.0
+_HOPELESS_RETRY = 5.0
+_SHORTEST_ROUND = 0.05
+"""Seconds between two looks for idle workers at least."""
 
 
 class Pool:
@@ -40,7 +39,7 @@ class Pool:
 
     def __init__(self, settings: PoolSettings) -> None:
         self._settings = settings
-        self._zygote: Zygote | None = None
+        self._source = WorkerSource(self._source_changed)
         self._workers: dict[int, WorkerProcess] = {}
         self._idle: dict[Tier, list[WorkerProcess]] = {tier: [] for tier in Tier}
         """Longest unused first."""
@@ -51,10 +50,6 @@ class Pool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._retiring: set[int] = set()
         """Workers that were told to end to make place."""
-        self._pausing = False
-        """Whether workers die as soon as they are made, so that none is made for a moment."""
-        self._zygote_started = 0.0
-        self._zygote_deaths = 0
         self._stopping = False
         self._all_gone = asyncio.Event()
         self._counts: Counter[str] = Counter()
@@ -64,14 +59,17 @@ class Pool:
     async def start(self) -> None:
         """Start the zygote and one worker of the user tier. Raises Unavailable when sandboxes cannot be made here."""
         try:
-            self._start_zygote()
-            self._starting[Tier.USER] += 1
-            await self._make(Tier.USER)
-        except OSError as error:
-            log.warning("the zygote cannot be started", error=str(error))
-        if not self._workers:
+            try:
+                self._source.start()
+                self._starting[Tier.USER] += 1
+                await self._make(Tier.USER)
+            except OSError as error:
+                log.warning("the zygote cannot be started", error=str(error))
+            if not self._workers:
+                raise Unavailable("sandbox processes cannot be started; the log tells why")
+        except BaseException:
             await self.stop()
-            raise Unavailable("sandbox processes cannot be started; the log tells why")
+            raise
         self._run(self._retire_idle())
 
     async def stop(self) -> None:
@@ -80,6 +78,7 @@ class Pool:
         self._waiting.fail_all(Unavailable("the service is stopping; try again in a moment", retry_after=1.0))
         for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for worker in list(self._workers.values()):
             worker.kill(Outcome.LOST)
         if self._workers:
@@ -88,8 +87,7 @@ class Pool:
                 await asyncio.wait_for(self._all_gone.wait(), _STOP_SECONDS)
         for worker in list(self._workers.values()):
             worker.close()
-        if self._zygote is not None:
-            await self._zygote.stop()
+        await self._source.stop()
 
     # ------------------------------------------------------------ reserving
 
@@ -103,12 +101,8 @@ class Pool:
         """Wait for a sandbox. Raises Exhausted at once when the queue is full, Unavailable while stopping."""
         if self._stopping:
             raise Unavailable("the service is stopping; try again in a moment", retry_after=1.0)
-        # Whoever a worker can still be made for does not count as waiting.
-        if len(self._waiting) >= self._settings.max_queue + self._places():
-            self._counts["refused"] += 1
-            raise Exhausted(
-                f"{len(self._waiting)} calls wait for a sandbox already; try again later", retry_after=_RETRY_SECONDS
-            )
+        self._check_hope()
+        self._check_queue(caller)
         ticket: Ticket[ReservedSandbox] = Ticket(
             tier, caller, key, memory_bytes, asyncio.get_running_loop().create_future()
         )
@@ -120,13 +114,40 @@ class Pool:
             self._waiting.remove(ticket)
             if ticket.ready.done() and not ticket.ready.cancelled() and ticket.ready.exception() is None:
                 ticket.ready.result().release()
+            # Others may have waited behind it.
+            self._pump()
             raise
 
+    def _check_hope(self) -> None:
+        """Raise Unavailable while no worker can be made and there is none."""
+        if self._source.hopeless and not self._workers:
+            raise _hopeless()
+
+    def _check_queue(self, caller: str) -> None:
+        """Raise Exhausted when the queue is full, or this caller's half of it."""
+        most = self._settings.max_queue
+        # Whoever a worker can still be made for does not count as waiting.
+        places = self._places()
+        if len(self._waiting) >= most + places:
+            waiting = f"{len(self._waiting)} calls"
+        elif self._waiting.of_caller(caller) >= (most + 1) // 2 + places:
+            waiting = f"{self._waiting.of_caller(caller)} calls of yours"
+        else:
+            return
+        self._counts["refused"] += 1
+        raise Exhausted(f"{waiting} wait for a sandbox already; try again later", retry_after=_RETRY_SECONDS)
+
     def _may_run(self, caller: str, memory_bytes: int) -> bool:
-        # The last worker is never for a caller who holds all others.
-        share = max(1, self._settings.max_sandboxes - 1)
-        fits = self._reserved_bytes + memory_bytes <= self._settings.memory_budget or not self._reserved_bytes
-        return fits and self._callers[caller] < share
+        return self._fits(self._reserved_bytes, memory_bytes) and self._callers[caller] < self._share
+
+    @property
+    def _share(self) -> int:
+        """Workers one caller may hold: the last is never for a caller who holds all others."""
+        return max(1, self._settings.max_sandboxes - 1)
+
+    def _fits(self, reserved: int, memory_bytes: int) -> bool:
+        # What is larger than the whole budget runs alone.
+        return reserved + memory_bytes <= self._settings.memory_budget or not reserved
 
     def _reserve(self, tier: Tier, caller: str, key: str, memory_bytes: int) -> ReservedSandbox | None:
         idle = self._idle[tier]
@@ -161,7 +182,10 @@ class Pool:
         elif worker.calls >= self._settings.calls_per_worker or self._stopping:
             worker.kill(Outcome.LOST)
         else:
+            worker.idle_since = time.monotonic()
             self._idle[worker.tier].append(worker)
+            if worker.calls:
+                self._source.worked()
             if not len(self._waiting):
                 return  # nobody to serve: the end of most calls
         self._pump()
@@ -175,51 +199,16 @@ class Pool:
         idle = self._idle[worker.tier]
         if worker in idle:
             idle.remove(worker)
-        if not worker.doomed and self._zygote is not None and not self._stopping:
+        if not worker.doomed and self._source.running and not self._stopping:
             self._counts["crashed"] += 1
             log.warning("worker crashed", pid=worker.pid, tier=str(worker.tier), calls=worker.calls)
             if worker.calls == 0:
-                # It died before anyone used it, and so will the next.
-                self._pause()
+                self._source.failed()
 
-    def _pause(self) -> None:
-        """Make no worker for a moment, then look again at those who wait."""
-        if not self._pausing:
-            self._pausing = True
-            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._go_on)
-
-    def _go_on(self) -> None:
-        self._pausing = False
+    def _source_changed(self) -> None:
+        if self._source.hopeless and not self._workers:
+            self._waiting.fail_all(_hopeless())
         self._pump()
-
-    def _exited(self, pid: int, status: int) -> None:
-        log.debug("worker ended", pid=pid, status=status)
-
-    def _start_zygote(self) -> None:
-        """Start a zygote. Raises OSError."""
-        self._zygote_started = time.monotonic()
-        self._zygote = Zygote(self._exited, self._zygote_gone)
-
-    def _zygote_gone(self) -> None:
-        self._counts["zygote_restarts"] += 1
-        self._zygote = None
-        if not self._stopping:
-            self._run(self._restart())
-
-    async def _restart(self) -> None:
-        # Its workers die with it; each tells by its closed channel.
-        while not self._stopping:
-            if time.monotonic() - self._zygote_started > _LIVED_LONG:
-                self._zygote_deaths = 0
-            await asyncio.sleep(_RESTART_SECONDS[min(self._zygote_deaths, len(_RESTART_SECONDS) - 1)])
-            self._zygote_deaths += 1
-            try:
-                self._start_zygote()
-            except OSError as error:
-                log.warning("the zygote cannot be started", error=str(error))
-            else:
-                self._pump()
-                return
 
     # ------------------------------------------------------------ growing and shrinking
 
@@ -231,23 +220,44 @@ class Pool:
             self._make_place()
             while self._waiting.take(self._serve):
                 pass
+        wanted = self._wanted()
         # Tiers without a worker first: theirs is the place that was made.
         for tier in sorted(Tier, key=self._has):
-            wanted = self._waiting.of_tier(tier)
-            if tier is Tier.USER and not wanted and not self._has(tier) and self._places():
-                wanted = 1  # the next user's call finds a warm worker
-            for _ in range(wanted - self._starting[tier]):
+            count = wanted[tier]
+            if tier is Tier.USER and not count and not self._has(tier) and self._places():
+                count = 1  # the next user's call finds a warm worker
+            for _ in range(count - self._starting[tier]):
                 if not self._room_for_one(tier):
                     break
                 self._starting[tier] += 1
                 self._run(self._make(tier))
 
+    def _wanted(self) -> Counter[Tier]:
+        """Count by tier the waiting calls that lack nothing but a worker, as many as could get one."""
+        wanted: Counter[Tier] = Counter()
+        if not len(self._waiting) or not (self._places() or any(self._idle.values())):
+            return wanted
+        reserved, running = self._reserved_bytes, self._callers.copy()
+        for ticket in self._waiting:
+            if running[ticket.caller] >= self._share:
+                continue
+            if not self._fits(reserved, ticket.memory_bytes) or wanted.total() >= self._settings.max_sandboxes:
+                break
+            reserved += ticket.memory_bytes
+            running[ticket.caller] += 1
+            wanted[ticket.tier] += 1
+        return wanted
+
     def _make_place(self) -> None:
         """End an idle worker for a tier that waits and has none, or the busier tiers would never let it in."""
         if self._places() or self._retiring:
             return
-        for tier in Tier:
-            if self._waiting.of_tier(tier) and not self._has(tier):
+        without = [tier for tier in Tier if self._waiting.of_tier(tier) and not self._has(tier)]
+        if not without:
+            return
+        wanted = self._wanted()
+        for tier in without:
+            if wanted[tier]:
                 self._retire_one_for(tier)
                 return
 
@@ -268,20 +278,23 @@ class Pool:
         """Tell whether a tier has a worker, or is getting one."""
         return self._starting[tier] > 0 or any(worker.tier is tier for worker in self._workers.values())
 
-    def _serve(self, ticket: Ticket[ReservedSandbox]) -> bool:
+    def _serve(self, ticket: Ticket[ReservedSandbox]) -> Offer:
         if ticket.ready.done():
-            return True  # cancelled a moment ago
-        if not self._may_run(ticket.caller, ticket.memory_bytes):
-            return False
+            return Offer.TAKEN  # cancelled a moment ago
+        if self._callers[ticket.caller] >= self._share:
+            return Offer.PASSED
+        if not self._fits(self._reserved_bytes, ticket.memory_bytes):
+            # Small calls would take what comes free before it is ever enough for this one.
+            return Offer.HELD
         sandbox = self._reserve(ticket.tier, ticket.caller, ticket.key, ticket.memory_bytes)
         if sandbox is None:
-            return False
+            return Offer.PASSED
         ticket.ready.set_result(sandbox)
-        return True
+        return Offer.TAKEN
 
     def _room_for_one(self, tier: Tier) -> bool:
         """Tell whether one more worker may be made; an idle one of another tier makes place if need be."""
-        if self._idle[tier] or self._zygote is None or self._pausing:
+        if self._idle[tier] or not self._source.ready:
             return False
         if self._places():
             return True
@@ -291,21 +304,15 @@ class Pool:
 
     async def _make(self, tier: Tier) -> None:
         """Make a worker; `_starting` counts it already."""
-        zygote = self._zygote
         settings = self._settings
         try:
-            if zygote is None:
-                return
-            born = await zygote.spawn(
+            born = await self._source.spawn(
                 settings.memory_by_tier[tier] + settings.overhead_bytes, settings.module_cache_bytes
             )
-        except (ZygoteGone, OSError):
-            log.warning("no worker could be made", tier=str(tier))
-            # Those who wait must not depend on somebody else's call to be looked at again.
-            self._pause()
-            return
         finally:
             self._starting[tier] -= 1
+        if born is None:
+            return
         self._counts["started"] += 1
         worker = WorkerProcess(born, tier, settings.grace, self.took_back)
         self._workers[worker.pid] = worker
@@ -314,7 +321,7 @@ class Pool:
     async def _retire_idle(self) -> None:
         """End workers nobody used for a while; the last one of the user tier stays warm."""
         while True:
-            await asyncio.sleep(self._settings.idle_seconds / 4)
+            await asyncio.sleep(max(self._settings.idle_seconds / 4, _SHORTEST_ROUND))
             before = time.monotonic() - self._settings.idle_seconds
             for tier, idle in self._idle.items():
                 keep = 1 if tier is Tier.USER else 0
@@ -337,5 +344,10 @@ class Pool:
             "waiting": len(self._waiting),
             "reserved_bytes": self._reserved_bytes,
             **{f"workers_{tier}": sum(w.tier is tier for w in self._workers.values()) for tier in Tier},
+            "zygote_restarts_total": self._source.restarts,
             **{f"{name}_total": count for name, count in self._counts.items()},
         }
+
+
+def _hopeless() -> Unavailable:
+    return Unavailable("no sandbox can be started at the moment; try again later", retry_after=_HOPELESS_RETRY)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum, auto
+from itertools import count
 from typing import Generic, TypeVar
 
 from hibana_server.domain.tiers import Tier
@@ -24,6 +26,16 @@ class Ticket(Generic[T]):
     ready: asyncio.Future[T]
 
 
+class Offer(Enum):
+    """What became of an offer to a waiting call."""
+
+    TAKEN = auto()
+    PASSED = auto()
+    """It cannot be served now; the next caller may be."""
+    HELD = auto()
+    """It cannot be served now, and nobody behind it may be: what it needs would never come together."""
+
+
 class Waiting(Generic[T]):
     """The queue. Callers take turns; the calls of one caller keep their order."""
 
@@ -35,9 +47,23 @@ class Waiting(Generic[T]):
     def __len__(self) -> int:
         return self._count
 
+    def __iter__(self) -> Iterator[Ticket[T]]:
+        """Yield the calls in the order of turns: the first of every caller, then the second of every caller."""
+        lines = list(self._callers.values())
+        for turn in count():
+            lines = [line for line in lines if len(line) > turn]
+            if not lines:
+                return
+            for line in lines:
+                yield line[turn]
+
     def of_tier(self, tier: Tier) -> int:
         """Return how many wait for a tier."""
         return self._tiers[tier]
+
+    def of_caller(self, caller: str) -> int:
+        """Return how many a caller has waiting."""
+        return len(self._callers.get(caller, ()))
 
     def add(self, ticket: Ticket[T]) -> None:
         """Append a call to its caller's line."""
@@ -55,15 +81,20 @@ class Waiting(Generic[T]):
             if not tickets:
                 del self._callers[ticket.caller]
 
-    def take(self, serve: Callable[[Ticket[T]], bool]) -> bool:
+    def take(self, serve: Callable[[Ticket[T]], Offer]) -> bool:
         """Offer the first call of each caller, in turn, until one is served; tell whether one was."""
         for caller, tickets in list(self._callers.items()):
             ticket = tickets[0]
-            if serve(ticket):
-                self.remove(ticket)
-                if caller in self._callers:
-                    self._callers.move_to_end(caller)
-                return True
+            match serve(ticket):
+                case Offer.TAKEN:
+                    self.remove(ticket)
+                    if caller in self._callers:
+                        self._callers.move_to_end(caller)
+                    return True
+                case Offer.HELD:
+                    return False
+                case Offer.PASSED:
+                    continue
         return False
 
     def fail_all(self, error: Exception) -> None:

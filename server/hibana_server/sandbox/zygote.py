@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -19,6 +20,8 @@ log = structlog.get_logger("hibana.sandbox")
 
 _MESSAGE = 4096
 _STOP_SECONDS = 2.0
+_SPAWN_SECONDS = 30.0
+"""Longest wait for a worker; the first one includes the start of the zygote itself."""
 _CHANNEL_BUFFER = 1024 * 1024
 
 
@@ -30,6 +33,13 @@ class Born:
     pidfd: int
     sock: socket.socket
     """The front's end of the channel, non-blocking."""
+
+    def discard(self) -> None:
+        """End a worker that nobody wants any more."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        os.close(self.pidfd)
+        self.sock.close()
 
 
 class ZygoteGone(Exception):
@@ -81,9 +91,9 @@ class Zygote:
         return self._process.pid
 
     async def spawn(self, data_bytes: int, cache_bytes: int) -> Born:
-        """Fork a worker. Raises ZygoteGone."""
+        """Fork a worker. Raises ZygoteGone, OSError."""
         if self._gone:
-            raise ZygoteGone
+            raise ZygoteGone("the zygote has ended")
         self._requests += 1
         number = self._requests
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -97,11 +107,21 @@ class Zygote:
                 socket.send_fds(
                     self._control, [encoder.encode(Spawn(number, data_bytes, cache_bytes))], [theirs.fileno()]
                 )
-            except OSError:
+            except OSError as error:
                 del self._waiting[number]
                 ours.close()
-                raise ZygoteGone from None
-        return await future
+                raise ZygoteGone(str(error)) from None
+        try:
+            async with asyncio.timeout(_SPAWN_SECONDS):
+                return await future
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                future.result().discard()  # it came in the same moment, and nobody else knows of it
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            # A zygote that does not answer will not end by itself either.
+            self._process.kill()
+            raise ZygoteGone("the zygote does not answer") from None
 
     async def stop(self) -> None:
         """End the zygote and with it every worker; returns when the zygote is gone."""
@@ -133,16 +153,15 @@ class Zygote:
             self._on_exit(message.pid, message.status)
             return
         future, sock = self._waiting.pop(message.request)
-        if message.pid == 0:
+        if message.pid == 0 or not descriptors:
+            # Without a descriptor of the process (none was free) the worker ends with its channel.
             sock.close()
             if not future.done():
-                future.set_exception(ZygoteGone("fork failed"))
+                future.set_exception(ZygoteGone("fork failed" if message.pid == 0 else "no descriptor was free"))
             return
         born = Born(message.pid, descriptors[0], sock)
-        if future.done():  # nobody waits any more
-            signal.pidfd_send_signal(born.pidfd, signal.SIGKILL)
-            os.close(born.pidfd)
-            sock.close()
+        if future.done():
+            born.discard()
         else:
             future.set_result(born)
 
@@ -155,5 +174,5 @@ class Zygote:
         for future, sock in self._waiting.values():
             sock.close()
             if not future.done():
-                future.set_exception(ZygoteGone())
+                future.set_exception(ZygoteGone("the zygote has ended"))
         self._waiting.clear()

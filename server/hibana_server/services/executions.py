@@ -153,7 +153,7 @@ class Executions:
         self._on_done(run.execution, tier)
 
     async def _begin(self, execution: Execution, sandbox: Sandbox) -> None:
-        """Store the RUNNING row: the name is told with the first event, and a crash must leave a record from then on."""
+        """Store the RUNNING row: the first event tells the name, and from then on a crash must leave a record."""
         try:
             await self._store.begin(execution)
         except BaseException:

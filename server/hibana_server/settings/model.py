@@ -54,8 +54,8 @@ class LogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """debug, info, warning or error."""
     format: str = "auto"
     """json, text, or auto (text on a terminal)."""
-    access: bool = True
-    """Whether every call gets a line (calls that failed always do)."""
+    access: bool = False
+    """Whether calls that succeed get a line too; calls that fail always do."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

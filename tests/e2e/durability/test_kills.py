@@ -102,7 +102,6 @@ async def test_a_killed_server_loses_nothing_it_told(server: Server, alice: Stub
     assert server.wait_for_log("ready")["lost_records"] == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 async def test_a_server_killed_under_load_loses_nothing_it_told(
     server: Server, alice: Stubs, connect: Connect, seed: int

@@ -9,7 +9,7 @@ import pytest
 
 from hibana.v1 import execution_pb2, executor_pb2, module_pb2, value_pb2
 from tests.framework.refusals import refused
-from tests.framework.stubs import Stubs
+from tests.framework.stubs import Stubs, start_invoke
 from tests.framework.wasm import wat
 from tests.integration.rpc.conftest import create, guest, invoke, json_list, sha256
 
@@ -58,10 +58,15 @@ async def test_stderr_is_told_apart(caller: Stubs, programs: str) -> None:
 
 
 async def test_invoke_tells_the_same_at_once(caller: Stubs, programs: str) -> None:
-    call = caller.executor.Invoke(executor_pb2.InvokeRequest(module=f"{programs}/cat", stdin=b"hello"))
-    answer = await call
+    answer = await invoke(caller, f"{programs}/cat", stdin=b"hello")
     assert (answer.outcome, answer.stdout, answer.stdout_truncated) == (OK, b"hello", False)
-    assert dict(await call.initial_metadata())["hibana-execution"] == answer.execution
+
+
+async def test_a_longer_invoke_tells_its_name_ahead(caller: Stubs, numbers: str) -> None:
+    request = executor_pb2.InvokeRequest(module=numbers, function="spin")
+    request.limits.timeout.FromMilliseconds(100)
+    name, call = await start_invoke(caller, request)
+    assert (await call.read()).execution == name
 
 
 async def test_more_output_than_an_answer_holds_is_cut_and_said(caller: Stubs, programs: str) -> None:

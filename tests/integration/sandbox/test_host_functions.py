@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import wasmtime
 
 from hibana_server.domain.executions import Outcome, Stream
+from hibana_server.sandbox.frames import LOG_OVERHEAD
 from tests.framework.guests import Bench
+from tests.framework.wasm import wat
+from tests.integration.sandbox.conftest import OpenPool
 
 BOTH = frozenset({"env.abort", "env.log"})
 
@@ -68,7 +73,9 @@ async def test_a_long_log_line_is_cut(bench: Bench) -> None:
 async def test_a_flood_of_log_lines_meets_the_output_limit(bench: Bench) -> None:
     end, listener = await bench.run("sandbox_host", "log_forever", host_functions=BOTH, output_bytes=60_000)
     assert end.outcome is Outcome.OUTPUT_LIMIT
-    assert len(listener.text(Stream.LOG)) == 60_000
+    # A line counts more than its bytes, or the shortest ones would cost the front the most.
+    assert len(listener.pieces) == 60_000 // (6 + LOG_OVERHEAD)
+    assert listener.text(Stream.LOG) == "hällo".encode() * len(listener.pieces)
 
 
 async def test_a_function_that_was_not_granted_is_denied(bench: Bench) -> None:
@@ -122,3 +129,48 @@ async def test_assemblyscripts_seed_and_trace(bench: Bench) -> None:
     assert first != second
     end, _ = await bench.run("sandbox_glue", "trace")
     assert end.outcome is Outcome.OK
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("\\1b[2Jx\\e2\\80\\ae", "[2Jx"),
+        ("one\\0atwo\\09three\\0a", "one\ntwo    three"),
+        ("\\0d\\07\\00", ""),
+        ("\\ff" * 4096, "\ufffd" * 1364 + "…"),
+        ("a" + "\\c3\\a9" * 3000, "a" + "é" * 2046 + "…"),
+    ],
+)
+async def test_log_lines_are_text_for_any_terminal(bench: Bench, written: str, shown: str) -> None:
+    length = len(written) - 2 * written.count("\\")  # an escaped byte takes three characters
+    module = wat(f"""(module (import "env" "log" (func $log (param i32 i32 i32)))
+        (memory (export "memory") 1) (data (i32.const 8) "{written}")
+        (func (export "run") (call $log (i32.const 1) (i32.const 8) (i32.const {length}))))""")
+    end, listener = await bench.run(module, "run", host_functions=BOTH)
+    assert end.outcome is Outcome.OK
+    assert listener.text(Stream.LOG).decode() == shown
+    assert len(listener.text(Stream.LOG)) <= 4096
+
+
+async def test_functions_of_modules_that_are_gone_are_forgotten(open_pool: OpenPool) -> None:
+    """Names of glue are the guest's choice: they must not pile up."""
+    async with open_pool(max_sandboxes=1, module_cache_bytes=0) as bench:
+        (pid,) = bench.workers()
+        sizes = []
+        for turn in range(60):
+            imports = "".join(f'(import "wbg" "f{turn}_{number}" (func))' for number in range(200))
+            module = wat(f'(module {imports} (func (export "run") (call 199)))')
+            end, _ = await bench.run(module, "run")
+            assert end.failure is not None
+            assert f"f{turn}_199" in end.failure.message
+            sizes.append(_data_kib(pid))
+        assert bench.workers() == [pid]
+        assert sizes[-1] - sizes[20] < 1024
+
+
+def _data_kib(pid: int) -> int:
+    """Return how much private writable memory a process has mapped."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1])
+    raise AssertionError(pid)

@@ -115,7 +115,7 @@ async def test_the_shortest_and_the_longest_time_limit(bench: Bench) -> None:
     assert end.outcome is Outcome.OK
 
 
-@pytest.mark.parametrize("tier", list(Tier))
+@pytest.mark.parametrize("tier", [Tier.USER, pytest.param(Tier.ADMIN, marks=pytest.mark.slow)])
 async def test_what_the_gate_lets_through_fits_into_the_engines_pool(bench: Bench, tier: Tier) -> None:
     """A module at every limit that has a slot in the pool: tables, their elements, functions and globals."""
     limits = limits_of(tier, DEFAULT_POLICIES[tier])
@@ -130,7 +130,7 @@ async def test_what_the_gate_lets_through_fits_into_the_engines_pool(bench: Benc
         section(9, vector([b"\0\x41\0\x0b" + leb(min(limits.functions, limits.table_elements)) + indexes])),
         section(10, vector([leb(4) + b"\0\x41\x07\x0b"] * limits.functions)),
     )
-    job = bench.job(code, "run", memory_bytes=limits.memory_bytes)
+    job = bench.job(code, "run", memory_bytes=limits.memory_bytes, result_types=("s32",))
     _, listener = await bench.start(job, tier)
     end = await listener.end()
     assert (end.outcome, end.results) == (Outcome.OK, (7,)), end

@@ -88,7 +88,7 @@ async def test_a_full_queue_refuses_at_once(open_pool: OpenPool) -> None:
     async with open_pool(max_sandboxes=1, max_queue=2) as bench:
         job = bench.job("sandbox_numbers", "add", 1, 1)
         held = await bench.acquire(job)
-        waiting = [asyncio.ensure_future(bench.acquire(job)) for _ in range(2)]
+        waiting = [asyncio.ensure_future(bench.acquire(job, caller=caller)) for caller in ("bob", "carol")]
         await asyncio.sleep(0)
         began = time.monotonic()
         with pytest.raises(Exhausted) as caught:
@@ -206,10 +206,12 @@ async def test_the_memory_of_running_guests_stays_in_the_budget(open_pool: OpenP
         assert not third.done()
         assert not fourth.done()
         running[0][0].kill(Outcome.CANCELLED)
-        third_sandbox, _ = await third
+        third_sandbox, third_listener = await third
         assert bench.pool.stats()["reserved_bytes"] <= 100 * MIB
         third_sandbox.kill(Outcome.CANCELLED)
         running[1][0].kill(Outcome.CANCELLED)
+        await running[1][1].end()
+        await third_listener.end()
         _, listener = await fourth
         assert (await listener.end()).outcome is Outcome.OK
         assert bench.pool.stats()["reserved_bytes"] == 0

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hibana_server.sandbox.frames import OUTPUT_PIECE, Out
+from hibana_server.sandbox.frames import LOG, LOG_OVERHEAD, OUTPUT_PIECE, Out
 
 
 @dataclass(slots=True)
@@ -29,16 +29,27 @@ class CallState:
     """Import of JavaScript glue that the guest called."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def write(self, stream: int, data: bytes, level: int = 0) -> bool:
+    def write(self, stream: int, data: bytes) -> bool:
         """Send output as far as the limit allows; False when the limit was reached and the guest is being ended."""
         with self._lock:
             room = self.output_left
             taken = data if len(data) <= room else data[:room]
             self.output_left = room - len(taken)
             for start in range(0, len(taken), OUTPUT_PIECE):
-                self.send(Out(stream, taken[start : start + OUTPUT_PIECE], level))
+                self.send(Out(stream, taken[start : start + OUTPUT_PIECE]))
             if len(taken) == len(data):
                 return True
             self.output_exceeded = True
         self.stop()
         return False
+
+    def log(self, line: bytes, level: int) -> None:
+        """Send a log line that is not empty; one that does not fit into the limit ends the guest."""
+        with self._lock:
+            room = self.output_left - LOG_OVERHEAD - len(line)
+            if room >= 0:
+                self.output_left = room
+                self.send(Out(LOG, line, level))
+                return
+            self.output_exceeded = True
+        self.stop()

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import wasmtime
 
-from hibana_server.sandbox.frames import LOG
+from hibana_server.domain.text import clean, cut_utf8
 from hibana_server.sandbox.imports import WASI_MODULE, FunctionType, Provider, judge_function
 from hibana_server.sandbox.imports import Granted as ImportGranted
 from hibana_server.sandbox.worker.call_state import CallState
@@ -42,6 +42,8 @@ class Linked:
     """Whether it imports WASI."""
     granted: frozenset[str]
     """Granted host functions it imports, as `module.name`."""
+    glue: tuple[int, ...]
+    """Numbers of its own functions, for `Linker.forget`."""
 
 
 class GuestMemory:
@@ -106,8 +108,17 @@ def _log(state: CallState, memory: GuestMemory, arguments: list[Any]) -> None:
     if data is None:
         state.abort_message = "the guest called env.log with a range outside its memory"
         raise _Abort
-    text = data.decode("utf-8", "replace").encode()[:MAX_LOG_BYTES]
-    state.write(LOG, text, min(max(level, 0), MAX_LEVEL))
+    line = _printable(data.decode("utf-8", "replace"))
+    if line:
+        state.log(cut_utf8(line, MAX_LOG_BYTES).encode(), min(max(level, 0), MAX_LEVEL))
+
+
+def _printable(text: str) -> str:
+    """Drop what would move a terminal's cursor; the ends of lines and tabs have a meaning in a log."""
+    if text.isascii() and text.isprintable():
+        return text
+    lines = text.replace("\t", "    ").rstrip("\n").split("\n")
+    return "\n".join(clean(line, MAX_LOG_BYTES) for line in lines)
 
 
 def _seed(_state: CallState, _memory: GuestMemory, _arguments: list[Any]) -> float:
@@ -150,9 +161,11 @@ class Linker:
     def __init__(self, engine: wasmtime.Engine) -> None:
         self._engine = engine
         self.state: CallState | None = None
-        # Callbacks are called by number; the list keeps every Python object alive that C code points to.
-        self._functions: list[tuple[HostFunction, FunctionType]] = []
+        # Callbacks are called by number. Those of the service stay; the glue of a module goes with it, since
+        # guests choose its names.
+        self._functions: dict[int, tuple[HostFunction, FunctionType]] = {}
         self._numbers: dict[tuple[str, str, FunctionType], int] = {}
+        self._last = 0
         self._trampoline = ffi.wasmtime_func_callback_t(self._enter)
 
     def link(self, module: wasmtime.Module, host_functions: frozenset[str]) -> Linked:
@@ -163,7 +176,28 @@ class Linker:
         wasi = any(each.module == WASI_MODULE for each in imports)
         if wasi:
             linker.define_wasi()
-        granted = set()
+        granted: set[str] = set()
+        glue: list[int] = []
+        try:
+            self._define_all(linker, imports, host_functions, granted, glue)
+            return Linked(linker.instantiate_pre(module), wasi, frozenset(granted), tuple(glue))
+        except BaseException:
+            self.forget(glue)
+            raise
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Drop the functions of a module that is gone."""
+        for number in numbers:
+            del self._functions[number]
+
+    def _define_all(
+        self,
+        linker: wasmtime.Linker,
+        imports: list[wasmtime.ImportType],
+        host_functions: frozenset[str],
+        granted: set[str],
+        glue: list[int],
+    ) -> None:
         for each in imports:
             kind = each.type
             name = each.name or ""
@@ -175,26 +209,23 @@ class Linker:
                 raise LinkRefused(f"{each.module}.{name}")
             if judged.provider is Provider.HOST:
                 granted.add(f"{each.module}.{name}")
-            if judged.provider is not Provider.WASI or name == "poll_oneoff":
-                self._define(linker, each.module, name, signature, kind, glue=judged.provider is Provider.GLUE)
-        return Linked(linker.instantiate_pre(module), wasi, frozenset(granted))
+            if judged.provider is Provider.GLUE:
+                number = self._add(_glue(f"{each.module}.{name}"), signature)
+                glue.append(number)
+            elif judged.provider is not Provider.WASI or name == "poll_oneoff":
+                key = (each.module, name, signature)
+                number = self._numbers.get(key) or self._add(_FUNCTIONS[each.module, name], signature)
+                self._numbers[key] = number
+            else:
+                continue
+            self._define(linker, each.module, name, kind, number)
 
-    def _define(
-        self,
-        linker: wasmtime.Linker,
-        module: str,
-        name: str,
-        signature: FunctionType,
-        kind: wasmtime.FuncType,
-        *,
-        glue: bool,
-    ) -> None:
-        key = (module, name, signature)
-        number = self._numbers.get(key)
-        if number is None:
-            function = _glue(f"{module}.{name}") if glue else _FUNCTIONS[module, name]
-            number = self._numbers[key] = len(self._functions)
-            self._functions.append((function, signature))
+    def _add(self, function: HostFunction, signature: FunctionType) -> int:
+        self._last += 1
+        self._functions[self._last] = (function, signature)
+        return self._last
+
+    def _define(self, linker: wasmtime.Linker, module: str, name: str, kind: wasmtime.FuncType, number: int) -> None:
         module_bytes, name_bytes = module.encode(), name.encode()
         check(
             ffi.wasmtime_linker_define_func(
@@ -212,16 +243,19 @@ class Linker:
 
     def _enter(self, number: int | None, caller: Any, parameters: Any, _n: int, results: Any, _m: int) -> int:
         """Carry out one call of a guest. Returns 0, or the address of a trap that the engine then owns."""
+        state = self.state
+        if state is None:
+            return _trap()
         try:
             function, signature = self._functions[number or 0]
             arguments = [_take(parameters[i]) for i in range(len(signature.parameters))]
-            state = self.state
-            if state is None:
-                return _trap()
             value = function(state, GuestMemory(caller), arguments)
             if signature.results:
                 _give(results[0], signature.results[0], value)
-        except BaseException:  # noqa: BLE001 - nothing may be raised through C code
+        except _Abort:
+            return _trap()
+        except BaseException as error:  # noqa: BLE001 - nothing may be raised through C code
+            state.abort_message = f"a host function failed: {type(error).__name__}"
             return _trap()
         return 0
 

@@ -40,6 +40,8 @@ class LoadedModule:
     """Whether the store needs a WASI context."""
     granted: frozenset[str]
     """Host functions it was linked to."""
+    glue: tuple[int, ...]
+    """Functions of the linker that go with it."""
     memory: bytes | None
     """Name under which the memory is exported; None where it is not, and so cannot be measured."""
     functions: dict[str, Function | None] = field(default_factory=dict)
@@ -98,7 +100,14 @@ class ModuleCache:
         module = wasmtime.Module.deserialize_file(self._engine, path)
         linked = self._linker.link(module, host_functions)
         loaded = LoadedModule(
-            module, linked.pre, size, linked.pre.ptr(), linked.wasi, linked.granted, _memory_name(module)
+            module,
+            linked.pre,
+            size,
+            linked.pre.ptr(),
+            linked.wasi,
+            linked.granted,
+            linked.glue,
+            _memory_name(module),
         )
         evicted = self._make_room(size)
         self._modules[key] = loaded
@@ -111,6 +120,7 @@ class ModuleCache:
         while self._modules and (self._bytes + size > self._max_bytes or len(self._modules) >= MAX_MODULES):
             key, gone = self._modules.popitem(last=False)
             self._bytes -= gone.size
+            self._linker.forget(gone.glue)
             evicted.append(key)
         return tuple(evicted)
 

@@ -51,6 +51,8 @@ class Circumstances:
     glue_called: str | None
     memory_bytes: int
     memory_limit: int
+    wants_results: bool
+    """Whether the function was to return something."""
 
 
 def timed_out(timeout: float) -> End:
@@ -72,7 +74,7 @@ def output_limit() -> End:
 def from_error(error: wasmtime.WasmtimeError, seen: Circumstances) -> End:
     """Read an error of the engine: an exit of a program, or an instance that could not be made."""
     if isinstance(error, wasmtime.ExitTrap):
-        return _exited(error.code)
+        return _exited(error.code, wants_results=seen.wants_results)
     text = str(error)
     if "memory" in text and ("exceeds" in text or "limit" in text):
         return End(
@@ -127,7 +129,9 @@ def _stopped(seen: Circumstances) -> End | None:
     return None
 
 
-def _exited(code: int) -> End:
+def _exited(code: int, *, wants_results: bool) -> End:
+    if code == 0 and wants_results:
+        return End(Outcome.EXIT, message="the program exited with 0 before its function returned a result")
     if code == 0:
         return End(Outcome.OK)
     return End(Outcome.EXIT, message=f"the program exited with {code}; its stderr may tell why", exit_code=code)

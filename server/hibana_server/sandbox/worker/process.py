@@ -7,10 +7,11 @@ import threading
 
 import wasmtime
 
-from hibana_server.sandbox.frames import HEADER, MAX_TO_WORKER, Done, Out, Run, Spawn, pack, run_decoder
+from hibana_server.sandbox.frames import HEADER, MAX_TO_WORKER, Broken, Done, Out, Run, Spawn, pack, run_decoder
 from hibana_server.sandbox.worker.runner import Runner
 
 _RECEIVE = 64 * 1024
+_LONGEST_REASON = 500
 
 
 class Channel:
@@ -22,7 +23,7 @@ class Channel:
         self._lock = threading.Lock()
         self._buffer = memoryview(bytearray(_RECEIVE))
 
-    def send(self, frame: Out | Done) -> None:
+    def send(self, frame: Out | Done | Broken) -> None:
         """Send a frame; waits while the front is behind."""
         data = pack(frame)
         with self._lock:
@@ -60,4 +61,9 @@ def serve(sock: socket.socket, engine: wasmtime.Engine, spawn: Spawn) -> None:
     channel = Channel(sock)
     runner = Runner(engine, spawn.cache_bytes, channel.send)
     while (job := channel.receive()) is not None:
-        runner.run(job)
+        try:
+            runner.run(job)
+        except Exception as error:
+            # A defect, or no memory left. The front logs it, and nobody gets a worker in an unknown state.
+            channel.send(Broken(f"{type(error).__name__}: {error}"[:_LONGEST_REASON]))
+            raise

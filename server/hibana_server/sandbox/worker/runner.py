@@ -49,7 +49,8 @@ class Runner:
         except LinkRefused as refused:
             end = End(Outcome.DENIED, message=f"the import {clean(str(refused))} is not granted to this tier")
         except (wasmtime.WasmtimeError, OSError) as error:
-            end = End(Outcome.LOST, message=clean(f"the compiled module could not be loaded: {error}", 512))
+            text = str(error).replace(job.path, "its file")
+            end = End(Outcome.LOST, message=clean(f"the compiled module could not be loaded: {text}", 512))
         else:
             self._linker.state = state
             started, cpu_started = time.perf_counter_ns(), time.process_time_ns()
@@ -99,7 +100,7 @@ class Runner:
                 self._deadline.disarm()
             memory = self._memory(context, loaded)
             if failed is not None or state.output_exceeded:
-                return self._explain(failed, job, state, memory), memory
+                return self._explain(failed, job, state, memory, wants_results=bool(function.results)), memory
             return End(Outcome.OK, _results(function)), memory
         finally:
             ffi.wasmtime_store_delete(store)
@@ -153,7 +154,7 @@ class Runner:
             return 0
         return int(ffi.wasmtime_memory_size(context, ctypes.byref(self._extern.of.memory))) * PAGE
 
-    def _explain(self, failed: Failure | None, job: Run, state: CallState, memory: int) -> End:
+    def _explain(self, failed: Failure | None, job: Run, state: CallState, memory: int, *, wants_results: bool) -> End:
         seen = Circumstances(
             timeout=job.timeout,
             deadline_passed=self._deadline.passed or state.out_of_time,
@@ -162,6 +163,7 @@ class Runner:
             glue_called=state.glue_called,
             memory_bytes=memory,
             memory_limit=job.memory_bytes,
+            wants_results=wants_results,
         )
         if seen.output_exceeded or failed is None:
             # Whatever the guest made of the error code: exit, trap, or return as if nothing had happened.

@@ -52,6 +52,8 @@ def confine(data_bytes: int) -> None:
         bound = value if ceiling == resource.RLIM_INFINITY else min(value, ceiling)
         resource.setrlimit(kind, (bound, bound))
     os.environ.clear()
+    # The engine's WASI brings a thread pool as large as the machine; one guest at a time needs one thread.
+    os.environ["TOKIO_WORKER_THREADS"] = "1"
 
 
 def _prctl(libc: ctypes.CDLL, option: int, value: int) -> None:

@@ -60,6 +60,9 @@ class Zygote:
         if not data:
             return False
         spawn = spawn_decoder.decode(data)
+        if not descriptors:  # no descriptor was free
+            self._tell(Spawned(spawn.request, 0))
+            return True
         (channel,) = descriptors
         try:
             pid = os.fork()
@@ -70,8 +73,14 @@ class Zygote:
         if pid == 0:
             self._become_worker(channel, spawn)
         os.close(channel)
-        # Nobody has reaped the child yet, so the number still means it.
-        pidfd = os.pidfd_open(pid)
+        try:
+            # Nobody has reaped the child yet, so the number still means it.
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            self._tell(Spawned(spawn.request, 0))
+            return True
         self._children[pidfd] = pid
         self._poll.register(pidfd, select.POLLIN)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -84,8 +93,6 @@ class Zygote:
             die_with_parent(self._pid)
             close_everything_but(channel)
             confine(spawn.data_bytes)
-            # A worker has nothing to save: SIGTERM ends it even inside a guest.
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             serve(socket.socket(fileno=channel), self._engine, spawn)
             status = 0
         finally:
@@ -106,8 +113,10 @@ class Zygote:
 
 def main() -> None:
     """Run the zygote on the inherited socket."""
-    # The terminal's Ctrl-C is for the front, which ends its workers in order.
+    # Both are for the front, which ends its workers in order; a service manager sends them to every process.
+    # Workers inherit this. Nothing hangs on it: the end of the front's socket ends the zygote, and that its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # Loads what the first call would otherwise load in every worker.
     wasmtime.Linker(wasmtime.Engine()).define_wasi()
     Zygote(socket.socket(fileno=int(sys.argv[1]))).run()

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
-import logging
 import os
 import re
 import time
@@ -24,6 +23,8 @@ from contextlib import asynccontextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import TypeVar
+
+import structlog
 
 from hibana_server.domain.errors import DataLoss, Invalid
 from hibana_server.domain.ports import BlobInfo, StagedBlob
@@ -39,7 +40,7 @@ _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 _Result = TypeVar("_Result")
 _Identity = tuple[int, int, int, int]
 
-_log = logging.getLogger(__name__)
+log = structlog.get_logger("hibana.storage")
 
 
 class LocalBlobStore:
@@ -56,7 +57,7 @@ class LocalBlobStore:
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             removed = remove_leftovers(self._incoming)
         if removed:
-            _log.info("Removed %d temporary files of uploads that did not end.", removed)
+            log.info("leftovers_removed", count=removed)
 
     def close(self) -> None:
         """Wait for running operations and end the threads."""
@@ -147,7 +148,7 @@ class LocalBlobStore:
 
     def _set_aside(self, sha256: str, path: Path) -> None:
         self._verified.pop(sha256, None)
-        _log.error("Stored bytes do not match their digest %s; the file was moved to quarantine.", sha256)
+        log.error("blob_quarantined", sha256=sha256)
         with suppress(FileNotFoundError):
             os.rename(path, self._quarantine / f"{sha256}.{time.time_ns()}")
 

@@ -1,0 +1,130 @@
+"""Where new workers come from: a zygote that is started again whenever it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+
+from hibana_server.sandbox.zygote import Born, Zygote, ZygoteGone
+
+log = structlog.get_logger("hibana.sandbox")
+
+_PAUSE_SECONDS = 0.5
+_RESTART_SECONDS = (0.0, 0.5, 2.0, 10.0)
+"""Pauses before a zygote is started again, while they die one soon after the other."""
+_LIVED_LONG = 60.0
+"""Seconds after which the end of a zygote counts as the first again."""
+_HOPELESS = 4
+"""Vain attempts one after the other from which calls no longer wait for a worker."""
+
+
+class WorkerSource:
+    """Makes workers. Use it on one event loop, between `start` and `stop`."""
+
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        """Take what to call whenever it may be worth asking again, or no longer worth waiting."""
+        self._on_change = on_change
+        self._zygote: Zygote | None = None
+        self._zygote_started = 0.0
+        self._zygote_deaths = 0
+        self._pause: asyncio.TimerHandle | None = None
+        self._restart: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._vain = 0
+        """Attempts since a worker last did its work."""
+        self.restarts = 0
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether `spawn` may be called now."""
+        return self._zygote is not None and self._pause is None
+
+    @property
+    def running(self) -> bool:
+        """Tell whether there is a zygote, and so its workers may live."""
+        return self._zygote is not None
+
+    @property
+    def hopeless(self) -> bool:
+        """Tell whether workers can hardly be made at the moment. It is tried all the same."""
+        return self._vain >= _HOPELESS
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the zygote."""
+        return None if self._zygote is None else self._zygote.pid
+
+    def start(self) -> None:
+        """Start a zygote. Raises OSError."""
+        self._zygote_started = time.monotonic()
+        self._zygote = Zygote(self._exited, self._gone)
+
+    async def stop(self) -> None:
+        """End the zygote and with it every worker."""
+        self._stopping = True
+        if self._pause is not None:
+            self._pause.cancel()
+        if self._restart is not None:
+            self._restart.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._restart
+        if self._zygote is not None:
+            await self._zygote.stop()
+
+    async def spawn(self, data_bytes: int, cache_bytes: int) -> Born | None:
+        """Fork a worker; None when that failed, and then `on_change` follows."""
+        try:
+            if self._zygote is None:
+                raise ZygoteGone
+            return await self._zygote.spawn(data_bytes, cache_bytes)
+        except (ZygoteGone, OSError) as error:
+            log.warning("no worker could be made", error=str(error))
+            self.failed()
+            return None
+
+    def failed(self) -> None:
+        """Take note that a worker could not be made or died unused: the next will not fare better at once."""
+        self._vain += 1
+        if self._pause is None and not self._stopping:
+            self._pause = asyncio.get_running_loop().call_later(_PAUSE_SECONDS, self._go_on)
+        if self.hopeless:
+            self._on_change()
+
+    def worked(self) -> None:
+        """Take note that a worker did its work."""
+        self._vain = 0
+
+    def _go_on(self) -> None:
+        self._pause = None
+        self._on_change()
+
+    def _exited(self, pid: int, status: int) -> None:
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        log.debug("worker ended", pid=pid, signal=number, exit_status=os.waitstatus_to_exitcode(status))
+
+    def _gone(self) -> None:
+        self.restarts += 1
+        self._zygote = None
+        if not self._stopping:
+            self._restart = asyncio.get_running_loop().create_task(self._start_again())
+
+    async def _start_again(self) -> None:
+        # Its workers die with it; each tells by its closed channel.
+        while True:
+            if time.monotonic() - self._zygote_started > _LIVED_LONG:
+                self._zygote_deaths = 0
+            await asyncio.sleep(_RESTART_SECONDS[min(self._zygote_deaths, len(_RESTART_SECONDS) - 1)])
+            self._zygote_deaths += 1
+            try:
+                self.start()
+            except OSError as error:
+                log.warning("the zygote cannot be started", error=str(error))
+                self.failed()
+            else:
+                self._on_change()
+                return
