@@ -1,4 +1,4 @@
-"""The call that is being served: set by the interceptor, read by servicers."""
+"""The call that is being served: set at the edge, read by servicers."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class PoolSettings:
     memory_budget: int = 4096 * MIB
     """Sum of the memory limits of running guests, bytes: memory is admitted, not hoped for."""
     max_queue: int = 256
-    """Calls that may wait; past it they are refused at once."""
+    """Calls that may wait, half of them of one caller; past it they are refused at once."""
     idle_seconds: float = 60.0
     """Seconds after which an unused worker ends; one of the user tier always stays."""
     module_cache_bytes: int = 64 * MIB

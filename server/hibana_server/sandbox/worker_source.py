@@ -88,10 +88,11 @@ class WorkerSource:
             return None
 
     def failed(self) -> None:
-        """Take note that a worker could not be made or died unused: the next will not fare better at once."""
+        """Take note that a worker could not be made or died unused: after the second, none is made for a moment."""
         self._vain += 1
         if self._pause is None and not self._stopping:
-            self._pause = asyncio.get_running_loop().call_later(_PAUSE_SECONDS, self._go_on)
+            seconds = _PAUSE_SECONDS if self._vain > 1 else 0.0
+            self._pause = asyncio.get_running_loop().call_later(seconds, self._go_on)
         if self.hopeless:
             self._on_change()
 
