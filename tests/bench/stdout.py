@@ -28,6 +28,8 @@ CHATTY = f"""
 
 def measure(server: Server) -> dict[str, float]:
     """Run the chatty program once to warm up and once to measure."""
+    events = size = 0
+    seconds = 0.0
     metadata = (("authorization", f"Bearer {server.token('bench')}"),)
     request = executor_pb2.ExecuteRequest(module="user/chatty")
     with grpc.insecure_channel(server.address) as channel:

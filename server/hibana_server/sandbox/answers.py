@@ -106,7 +106,7 @@ class Answers:
             backtrace=tuple(clean(frame) for frame in done.backtrace[:_MAX_FRAMES]),
         )
         if outcome is Outcome.LOST:
-            log.warning("worker could not run a job", key=job.artifact.key, reason=failure.message)
+            log.warning("worker_defect", key=job.artifact.key, reason=failure.message)
         return RunEnd(outcome, failure=failure, usage=usage)
 
     def _take_output(self, frame: Out, pieces: _Pieces) -> None:

@@ -64,7 +64,7 @@ class Pool:
                 self._starting[Tier.USER] += 1
                 await self._make(Tier.USER)
             except OSError as error:
-                log.warning("the zygote cannot be started", error=str(error))
+                log.warning("zygote_not_started", error=str(error))
             if not self._workers:
                 raise Unavailable("sandbox processes cannot be started; the log tells why")
         except BaseException:
@@ -201,7 +201,7 @@ class Pool:
             idle.remove(worker)
         if not worker.doomed and self._source.running and not self._stopping:
             self._counts["crashed"] += 1
-            log.warning("worker crashed", pid=worker.pid, tier=str(worker.tier), calls=worker.calls)
+            log.warning("worker_crashed", pid=worker.pid, tier=str(worker.tier), calls=worker.calls)
             if worker.calls == 0:
                 self._source.failed()
 

@@ -162,7 +162,7 @@ class WorkerProcess:
         try:
             self._take(_RECEIVED[:count])
         except ProtocolError as error:
-            log.warning("worker broke the protocol", pid=self.pid, error=clean(str(error)))
+            log.warning("worker_protocol_error", pid=self.pid, error=clean(str(error)))
             self.kill(Outcome.LOST)
             self.close()
         return True
@@ -199,7 +199,7 @@ class WorkerProcess:
         try:
             self._sink.output(output)
         except Exception:
-            log.exception("output could not be passed on")
+            log.exception("output_not_passed_on")
             self.kill(Outcome.LOST)
 
     # ------------------------------------------------------------ ending
@@ -233,7 +233,7 @@ class WorkerProcess:
             if sink is not None:
                 sink.ended(end)
         except Exception:
-            log.exception("the end of a job could not be passed on")
+            log.exception("end_not_passed_on")
         finally:
             self._on_idle(self)
 

@@ -83,7 +83,7 @@ class WorkerSource:
                 raise ZygoteGone
             return await self._zygote.spawn(data_bytes, cache_bytes)
         except (ZygoteGone, OSError) as error:
-            log.warning("no worker could be made", error=str(error))
+            log.warning("worker_not_made", error=str(error))
             self.failed()
             return None
 
@@ -106,7 +106,7 @@ class WorkerSource:
 
     def _exited(self, pid: int, status: int) -> None:
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-        log.debug("worker ended", pid=pid, signal=number, exit_status=os.waitstatus_to_exitcode(status))
+        log.debug("worker_ended", pid=pid, signal=number, exit_status=os.waitstatus_to_exitcode(status))
 
     def _gone(self) -> None:
         self.restarts += 1
@@ -124,7 +124,7 @@ class WorkerSource:
             try:
                 self.start()
             except OSError as error:
-                log.warning("the zygote cannot be started", error=str(error))
+                log.warning("zygote_not_started", error=str(error))
                 self.failed()
             else:
                 self._on_change()

@@ -140,7 +140,7 @@ class Zygote:
         except OSError:
             data, descriptors = b"", []
         if not data:
-            log.warning("zygote gone", pid=self.pid)
+            log.warning("zygote_gone", pid=self.pid)
             self._leave()
             # Only collects the status: it has closed its socket, which it does by ending.
             self._loop.run_in_executor(None, self._process.wait)

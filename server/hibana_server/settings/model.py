@@ -29,7 +29,7 @@ class PoolSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory_budget: int = 0
     """Sum of the memory limits of running guests, bytes; 0 means half of the machine's memory."""
     max_queue: int = 256
-    """Calls that may wait for a sandbox; past it they are refused at once."""
+    """Calls that may wait for a sandbox, half of them of one caller; past it they are refused at once."""
     idle_seconds: float = 60.0
     """Seconds after which an unused sandbox process ends."""
     module_cache_bytes: int = 64 * 1024 * 1024

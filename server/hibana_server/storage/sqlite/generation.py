@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-from contextlib import closing
 from pathlib import Path
 
 from hibana_server.storage.errors import database_errors
@@ -21,6 +20,11 @@ class ChangeCounter:
     waiting to get it back cost each call more than all else it did with the database; reading the
     mapped header costs a fifth of a microsecond. A torn read is only a change seen once more.
     Numbers of one counter compare with each other only.
+
+    Closing any descriptor of a file ends every lock that the process holds on it. SQLite's locks on
+    the WAL-index are what keeps another process that opens the database (a backup, say) from taking
+    it for abandoned and truncating it under this one. So the file mapped here stays open, one
+    counter is enough for a process, and it is closed after all other connections.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,14 +33,15 @@ class ChangeCounter:
             self._connection = connect(path, synchronous="NORMAL")
             # The first read creates the WAL-index.
             self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            with closing(path.with_name(path.name + "-shm").open("rb")) as shared:
-                self._header = mmap.mmap(shared.fileno(), _HEADER_BYTES, prot=mmap.PROT_READ)
+            self._shared = path.with_name(path.name + "-shm").open("rb")
+            self._header = mmap.mmap(self._shared.fileno(), _HEADER_BYTES, prot=mmap.PROT_READ)
 
     def read(self) -> int:
         """Return the current number; any commit since the last call has changed it."""
         return int.from_bytes(self._header[:_HEADER_BYTES], "little")
 
     def close(self) -> None:
-        """Close the connection."""
-        self._header.close()
+        """Close the connection and the file; call it when no other connection of this process is open."""
         self._connection.close()
+        self._header.close()
+        self._shared.close()
