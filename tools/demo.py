@@ -50,7 +50,7 @@ SVG = f"""\
 START_SECONDS = 30.0
 STOP_SECONDS = 25.0
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 class DemoFailed(Exception):

@@ -7,6 +7,7 @@ reads as UNKNOWN instead of failing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -46,7 +47,8 @@ def enum_number(descriptor: EnumDescriptor, prefix: str, name: str | None) -> in
         return 0
     known = {value.name.removeprefix(prefix).lower(): value.number for value in descriptor.values if value.number}
     if name not in known:
-        raise ConfigError(f"{name!r} is no {descriptor.name}", next_step=f"choose one of: {', '.join(known)}")
+        kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", descriptor.name).lower()
+        raise ConfigError(f"{name!r} is no {kind}", next_step=f"choose one of: {', '.join(known)}")
     return known[name]
 
 

@@ -47,7 +47,7 @@ def _announce(source: Source) -> Announced:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             return Announced(digest, file.tell())
         except OSError as error:
-            raise ConfigError(f"{_name(source)} cannot be read: {error}") from None
+            raise ConfigError(f"{_name(source)} cannot be read: {_why(error)}") from None
 
 
 async def send(
@@ -105,8 +105,13 @@ class _Messages:
                     sent += len(chunk)
                     self._tell(sent)
         except (ConfigError, OSError) as error:
-            self.failure = ConfigError(f"{_name(self._source)} cannot be read: {error}")
+            self.failure = ConfigError(f"{_name(self._source)} cannot be read: {_why(error)}")
             raise
+
+
+def _why(error: Exception) -> str:
+    """Spell an error without the number and the path that str() adds to an OSError."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _open(source: Source) -> io.BufferedReader | io.BytesIO:
@@ -115,7 +120,7 @@ def _open(source: Source) -> io.BufferedReader | io.BytesIO:
     try:
         return Path(source).open("rb")
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        raise ConfigError(f"{_name(source)} cannot be read: {error}") from None
+        raise ConfigError(f"{_name(source)} cannot be read: {_why(error)}") from None
 
 
 def _name(source: Source) -> str:

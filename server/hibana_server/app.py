@@ -67,12 +67,17 @@ class Service:
     data_dir: Path
     executions: Executions
     rpc: RpcServer
+    lost_records: int
+    """Records that a crash had left open, now LOST."""
     serving: bool = False
 
 
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT and return the exit code."""
     logs.configure(settings.log.level, settings.log.format, current_log_fields)
+    # Threads and workers that wake up do not push out whoever runs: a tenth more calls where cores are few.
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     uvloop.run(_serve_until_signal(settings))
     return 0
 
@@ -130,7 +135,7 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
             upload_stall_seconds=settings.upload_stall_seconds,
         )
         port = _listen(rpc, listen)
-        service = Service(Address(listen.host, port), None, data_dir.path, executions, rpc)
+        service = Service(Address(listen.host, port), None, data_dir.path, executions, rpc, lost)
         if http is not None:
             ops = OpsServer(OpsApp(metrics, lambda: service.serving), http.host, http.port)
             service.http = Address(http.host, ops.start())
@@ -139,7 +144,6 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         stack.push_async_callback(_drain, service, settings.drain_seconds)
         await rpc.set_serving(serving=True)
         service.serving = True
-        log.info("ready", grpc=str(service.listen), http=str(service.http or "off"), pid=os.getpid(), lost_records=lost)
         yield service
 
 
@@ -174,6 +178,13 @@ async def _serve_until_signal(settings: Settings) -> None:
         # What was made so far stays: the collector need not look at it again while calls are served.
         gc.collect()
         gc.freeze()
+        log.info(
+            "ready",
+            grpc=str(service.listen),
+            http=str(service.http or "off"),
+            pid=os.getpid(),
+            lost_records=service.lost_records,
+        )
         _greet(service)
         await stop.wait()
 
@@ -197,7 +208,9 @@ def _listen(rpc: RpcServer, listen: Address) -> int:
     try:
         return rpc.server.add_insecure_port(str(listen))
     except RuntimeError:
-        raise Unavailable(f"cannot listen on {listen}: it is taken or not an address of this machine") from None
+        raise Unavailable(
+            f"cannot listen on {listen}: it is taken or not an address of this machine; choose another --listen"
+        ) from None
 
 
 def _pool_settings(settings: Settings) -> PoolSettings:

@@ -102,7 +102,14 @@ def token(
     from hibana_server.storage.data_dir import load_or_create_key, open_data_dir
 
     def make() -> int:
-        key = load_or_create_key(open_data_dir(Path(settings.data_dir)).keys / "token.key")
+        path = open_data_dir(Path(settings.data_dir)).keys / "token.key"
+        if not path.exists():
+            # In a wrong directory this makes a token that the server refuses, for a reason it cannot know.
+            typer.echo(
+                f"note: a new key was made in {path.parent.parent}; only a server on that directory takes this token",
+                err=True,
+            )
+        key = load_or_create_key(path)
         typer.echo(issue(key, subject, role, seconds))
         return 0
 

@@ -88,6 +88,10 @@ def test_durations(seconds: int, nanos: int, told: str | None) -> None:
     assert found == ([] if told is None else [f"f {told}"])
 
 
+def test_a_long_duration_is_told_in_digits() -> None:
+    assert judged(checks.duration(0.001, 31_536_000), Duration()) == ["f must be 0.001 s to 31536000 s"]
+
+
 @pytest.mark.parametrize(
     ("seconds", "nanos", "good"),
     [

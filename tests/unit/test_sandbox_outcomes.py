@@ -54,6 +54,13 @@ def test_every_code_of_the_engine_makes_a_message() -> None:
         assert end.outcome is (Outcome.STACK if code is wasmtime.TrapCode.STACK_OVERFLOW else Outcome.TRAP)
 
 
+def test_a_stack_overflow_tells_no_offset_that_is_none() -> None:
+    end = from_trap(trap("(call 0)"), CALM)
+    assert end.outcome is Outcome.STACK
+    assert end.backtrace[0].startswith("function 0")
+    assert not any("0xffffffff" in frame for frame in end.backtrace)
+
+
 def test_hints_are_for_codes_that_exist() -> None:
     assert set(HINTS) <= {code.name for code in wasmtime.TrapCode}
 

@@ -76,6 +76,11 @@ def test_a_function_is_found_by_its_whole_name() -> None:
         assert caught.value.metadata == {"exports": "a,b"}
 
 
+def test_who_names_no_function_of_a_library_is_told_so() -> None:
+    with pytest.raises(NotFound, match="is no program, so name a function; it exports: a"):
+        find_function(exporting("a"), "_start")
+
+
 def test_a_target_remembers_its_functions() -> None:
     target = Target(MODULE, replace(VERSION, facts=exporting("a")), DEFAULT_POLICIES[Tier.USER])
     assert target.function("a") is target.function("a")

@@ -44,7 +44,7 @@ def test_an_empty_volume_is_taken(tmp_path: Path) -> None:
 
 def test_what_is_no_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(Unavailable, match="cannot be used"):
+    with pytest.raises(Unavailable, match="is not a directory"):
         open_data_dir(tmp_path / "file")
 
 

@@ -27,7 +27,7 @@ from hibana_server.storage.sql.tables import executions
 from hibana_server.storage.sqlite import checkpointer, record_writer
 from hibana_server.storage.sqlite.journal import Journal
 from hibana_server.storage.sqlite.record_statement import MAX_ROWS, split, store_statement
-from hibana_server.storage.sqlite.record_writer import RecordWriter
+from hibana_server.storage.sqlite.record_writer import RecordWriter, Row
 from tests.contract.samples import a_begun, ended
 
 
@@ -166,7 +166,7 @@ async def test_a_full_journal_disk_refuses_the_record(writer: RecordWriter, file
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "write", full)
+        patch.setattr(os, "pwrite", full)
         with pytest.raises(Unavailable) as caught:
             await writer.store(ended(a_begun()))
     assert caught.value.reason == "DATABASE_UNAVAILABLE"
@@ -184,6 +184,60 @@ async def test_a_record_that_cannot_be_stored_does_not_take_others_along(writer:
         await writer.store(record)
     await writer.flush()
     assert [uid for uid, _ in stored(file)] == [record.uid for record in good]
+
+
+async def test_a_record_that_cannot_be_stored_does_not_keep_the_next_start_from_happening(file: Path) -> None:
+    good = [ended(a_begun()) for _ in range(3)]
+    bad = replace(ended(a_begun()), usage=Usage(execution_ns=2**63))
+    journal = Journal(file.with_name("executions.journal"))
+    for record in (good[0], bad, *good[1:]):
+        journal.append(msgspec.msgpack.encode(execution_row(record)))
+    await RecordWriter(file).close()
+    assert [uid for uid, _ in stored(file)] == [record.uid for record in good]
+    assert journal.segments() == []
+
+
+async def test_a_bad_record_in_a_locked_database_takes_no_others_along(
+    writer: RecordWriter, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_writer, "RETRY_SECONDS", 0.01)
+    writer._connection.execute("PRAGMA busy_timeout = 1")
+    good = [ended(a_begun()) for _ in range(3)]
+    bad = replace(ended(a_begun()), usage=Usage(execution_ns=2**63))
+    write, locks = writer._write, [write_lock(file)]
+
+    def locked_behind_the_group(rows: list[Row]) -> None:
+        if len(rows) == 1 and locks:  # the group was refused for its bad row; now nothing can be written for a while
+            with locks.pop():
+                write(rows)
+        write(rows)
+
+    monkeypatch.setattr(writer, "_write", locked_behind_the_group)
+    for record in (*good, bad):
+        await writer.store(record)
+    while writer._waiting:
+        await writer.flush()
+    assert not locks
+    assert [uid for uid, _ in stored(file)] == [record.uid for record in good]
+
+
+async def test_a_damaged_database_leaves_the_records_in_the_journal(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_writer, "RETRY_SECONDS", 0.01)
+    writer = RecordWriter(file)
+
+    def damaged(_rows: list[Row]) -> None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "_write", damaged)
+        record = ended(a_begun())
+        await writer.store(record)
+        await writer.close()
+    assert stored(file) == []
+    await RecordWriter(file).close()
+    assert [uid for uid, _ in stored(file)] == [record.uid]
 
 
 async def test_errors_that_nobody_awaits_stay_quiet(writer: RecordWriter) -> None:
@@ -215,12 +269,15 @@ async def test_close_commits_what_was_taken_and_refuses_what_comes_later(file: P
 async def test_close_with_a_locked_database_leaves_the_records_in_the_journal(file: Path) -> None:
     writer = RecordWriter(file)
     writer._connection.execute("PRAGMA busy_timeout = 1")
-    records = [ended(a_begun()) for _ in range(3)]
+    tries: list[str] = []
+    writer._connection.set_trace_callback(tries.append)
+    records = [ended(a_begun()) for _ in range(3 * record_writer.FLUSH_RECORDS)]
     with write_lock(file):
         for record in records:
             await writer.store(record)
         await writer.close()
         assert stored(file) == []
+    assert tries.count("BEGIN IMMEDIATE") <= 2, "each would wait for the lock anew"
     await RecordWriter(file).close()
     assert [uid for uid, _ in stored(file)] == [record.uid for record in records]
 

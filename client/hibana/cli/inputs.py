@@ -60,7 +60,9 @@ def file_bytes(path: str) -> bytes:
     """Read a file, or standard input for `-`."""
     try:
         return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # a null byte in the path
         raise typer.BadParameter(f"{path} cannot be read: {error}") from None
 
 

@@ -14,6 +14,9 @@ from typing import Any
 
 from hibana.cli.text import clean
 
+_UNBOUNDED = 100_000
+"""Columns no table needs."""
+
 
 def jsonable(value: Any) -> Any:
     """Turn values of this package into JSON: times as RFC 3339, bytes as base64, durations in seconds."""
@@ -66,12 +69,15 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    table = Table(title=title, title_justify="left", header_style="bold", title_style="bold")
+    table = Table(title=title, title_justify="left", header_style="bold", title_style="bold", box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=True)
     for line in lines:
         table.add_row(*(Text(cell) for cell in line))  # as Text: a name must not be read as markup
-    Console(highlight=False).print(table)
+    # As wide as it is: a name cut or folded into a column cannot be copied, a line that the terminal wraps can.
+    console = Console(highlight=False)
+    console.width = max(console.width, Console(width=_UNBOUNDED).measure(table).maximum)
+    console.print(table, soft_wrap=True)
 
 
 def print_fields(fields: Iterable[tuple[str, str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Mapping
@@ -181,6 +182,7 @@ def _tell_failure(result: hibana.Result) -> None:
         f" {failure.exit_code}" if result.outcome is hibana.Outcome.EXIT else f" {failure.code}" if failure.code else ""
     )
     output.print_note(f"error: the guest ended with {name}{code}: {failure.message}")
-    for frame in failure.backtrace:
-        output.print_note(f"  at {frame}")
+    for frame, same in itertools.groupby(failure.backtrace):  # recursion repeats a frame many times
+        count = len(list(same))
+        output.print_note(f"  at {frame}" if count == 1 else f"  at {frame}, {count} times")
     output.print_note(f"next: hibana executions show {result.execution}")

@@ -45,8 +45,13 @@ def with_client(connect: Connect, work: Callable[[hibana.Client], Awaitable[int 
         report(error, as_json=connect.json)
         return exits.exit_code(error)
     except OSError as error:  # a full disk, a file that cannot be written
-        report(hibana.ConfigError(str(error)), as_json=connect.json)
+        report(hibana.ConfigError(_spell(error)), as_json=connect.json)
         return exits.USAGE
+
+
+def _spell(error: OSError) -> str:
+    what = error.strerror or str(error)
+    return what if error.filename is None else f"{error.filename}: {what}"
 
 
 def report(error: hibana.HibanaError, *, as_json: bool) -> None:
@@ -55,11 +60,15 @@ def report(error: hibana.HibanaError, *, as_json: bool) -> None:
     if isinstance(error, hibana.ServiceError):
         told = [v for v in error.violations if v.description not in error.message]
         lines += [f"  {clean(v.field)}: {clean(v.description)}" for v in told]
-        lines += [f"  {f.severity.value} {clean(f.code)}: {clean(f.text)}" for f in error.findings]
+        lines += [
+            f"  {f.severity.value} {clean(f.code)}: {clean(f.text)}"
+            for f in error.findings
+            if f.text not in error.message
+        ]
         ours = isinstance(error, hibana.InternalError | hibana.Unavailable | hibana.DataLoss)
         if ours and error.request_id and error.request_id not in error.message:
             lines.append(f"  request id: {clean(error.request_id)}")
-    if step := next_step(error):
+    if (step := next_step(error)) and step not in error.message:
         lines.append(f"next: {clean(step)}")
     print("\n".join(lines), file=sys.stderr)  # noqa: T201 - a command line prints
     if as_json:

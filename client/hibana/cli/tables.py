@@ -73,21 +73,19 @@ def print_versions(versions: Sequence[hibana.ModuleVersion], total: int) -> None
     print_table(f"{len(rows)} of {total} versions", columns, rows)
 
 
-def print_version(version: hibana.ModuleVersion) -> None:
-    """Print everything about one version: facts, exports, imports, findings."""
-    most = "no maximum" if version.max_memory_pages is None else f"at most {size(version.max_memory_pages * PAGE)}"
-    stored = version.create_time is not None
+def print_version(version: hibana.ModuleVersion, *, stored: bool = True) -> None:
+    """Print everything about one version: facts, exports, imports, findings; of an inspected one only what it has."""
     print_fields(
         [
             ("version", version.version if stored else ""),
             ("sha256", version.sha256),
             ("size", size(version.wasm_size_bytes)),
             ("convention", version.convention.value),
-            ("memory", f"{size(version.memory_pages * PAGE)}, {most}"),
+            ("memory", _memory(version)),
             ("runnable", "yes" if version.runnable else "no"),
             ("published", ("yes" if version.published else "no") if stored else ""),
             ("creator", version.creator if stored else ""),
-            ("created", local_time(version.create_time)),
+            ("created", local_time(version.create_time) if stored else ""),
         ]
     )
     if version.exports:
@@ -97,6 +95,13 @@ def print_version(version: hibana.ModuleVersion) -> None:
         imports = [(f"{i.module}.{i.name}", i.kind, i.type, "yes" if i.granted else "no") for i in version.imports]
         print_table("imports", ("import", "kind", "type", "granted"), imports)
     print_findings(version)
+
+
+def _memory(version: hibana.ModuleVersion) -> str:
+    if not version.memory_pages and version.max_memory_pages is None:
+        return ""
+    most = "no maximum" if version.max_memory_pages is None else f"at most {size(version.max_memory_pages * PAGE)}"
+    return f"{size(version.memory_pages * PAGE)}, {most}"
 
 
 def print_findings(version: hibana.ModuleVersion) -> None:

@@ -116,6 +116,6 @@ def inspect_command(
         if as_json:
             output.print_json({"version": answer.version, "compile_time": answer.compile_time})
             return
-        print_version(answer.version)
+        print_version(answer.version, stored=False)
 
     raise typer.Exit(with_client(Connect(address, token, profile, insecure, as_json), work))

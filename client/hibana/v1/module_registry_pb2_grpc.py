@@ -156,8 +156,8 @@ class ModuleRegistryServicer:
     def CreateModule(self, request, context):
         """The same in one message, for callers that cannot stream; wasm of at most 10 MiB.
 
-        With `validate_only` everything is told and nothing stored. Codes and retries as for
-        UploadModule.
+        With `validate_only` everything is told and nothing stored: what does not exist then has no
+        name, creator or times. Codes and retries as for UploadModule.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

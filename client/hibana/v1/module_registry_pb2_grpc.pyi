@@ -59,8 +59,8 @@ class ModuleRegistryStub:
     CreateModule: _grpc.UnaryUnaryMultiCallable[_module_registry_pb2.CreateModuleRequest, _module_registry_pb2.CreateModuleResponse]
     """The same in one message, for callers that cannot stream; wasm of at most 10 MiB.
 
-    With `validate_only` everything is told and nothing stored. Codes and retries as for
-    UploadModule.
+    With `validate_only` everything is told and nothing stored: what does not exist then has no
+    name, creator or times. Codes and retries as for UploadModule.
     """
     GetModule: _grpc.UnaryUnaryMultiCallable[_module_registry_pb2.GetModuleRequest, _module_registry_pb2.GetModuleResponse]
     """Returns a module.
@@ -164,8 +164,8 @@ class ModuleRegistryAsyncStub(ModuleRegistryStub):
     CreateModule: _aio.UnaryUnaryMultiCallable[_module_registry_pb2.CreateModuleRequest, _module_registry_pb2.CreateModuleResponse]  # type: ignore[assignment]
     """The same in one message, for callers that cannot stream; wasm of at most 10 MiB.
 
-    With `validate_only` everything is told and nothing stored. Codes and retries as for
-    UploadModule.
+    With `validate_only` everything is told and nothing stored: what does not exist then has no
+    name, creator or times. Codes and retries as for UploadModule.
     """
     GetModule: _aio.UnaryUnaryMultiCallable[_module_registry_pb2.GetModuleRequest, _module_registry_pb2.GetModuleResponse]  # type: ignore[assignment]
     """Returns a module.
@@ -278,8 +278,8 @@ class ModuleRegistryServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_module_registry_pb2.CreateModuleResponse, _abc.Awaitable[_module_registry_pb2.CreateModuleResponse]]:
         """The same in one message, for callers that cannot stream; wasm of at most 10 MiB.
 
-        With `validate_only` everything is told and nothing stored. Codes and retries as for
-        UploadModule.
+        With `validate_only` everything is told and nothing stored: what does not exist then has no
+        name, creator or times. Codes and retries as for UploadModule.
         """
 
     @_abc_1.abstractmethod

@@ -137,17 +137,21 @@ class ModuleStore(Protocol):
         """Return one version of a module."""
 
     async def list_modules(self, where: ModuleFilter, *, limit: int, cursor: str = "") -> ModulePage:
-        """Return a page. Raises Invalid(PAGE_TOKEN_INVALID) for a cursor that is not one of its own."""
+        """Return a page of at most `limit` modules; one of very large modules ends earlier.
+
+        Raises Invalid(PAGE_TOKEN_INVALID) for a cursor that is not one of its own.
+        """
 
     async def list_versions(
         self, module_uid: str, *, published_only: bool, limit: int, cursor: str = ""
     ) -> VersionPage:
-        """Return a page of a module's versions."""
+        """Return a page of a module's versions without their exports and imports; otherwise as `list_modules`."""
 
     def generation(self) -> int:
-        """Return a number that changes whenever any process committed a change; cheap (microseconds).
+        """Return a number that changes whenever any process committed a change; for every call to ask.
 
-        Cached rows are true while it stays the same.
+        Rows read after it was asked for are true as long as it stays the same; it may also change
+        without a commit. Numbers compare for equality only.
         """
 
 
@@ -182,15 +186,17 @@ class ExecutionPage:
 class ExecutionStore(Protocol):
     """Records of executions.
 
-    Writes are queued and committed in groups, off the event loop; the returned future resolves when
-    the write would survive `kill -9`, and fails with Unavailable when it cannot be made.
+    Writes return a future that resolves when the write would survive `kill -9`, and fails with
+    Unavailable when it cannot be made; it may be done already. Writes of one execution take effect
+    in order. Reads see every write whose future has resolved, but for a database that has been
+    taking no writes for a while (locked, disk full): then they answer with what is there.
     """
 
     def begin(self, execution: Execution) -> asyncio.Future[None]:
-        """Queue the row of an accepted execution (state QUEUED or RUNNING)."""
+        """Write the row of an accepted execution (state QUEUED or RUNNING)."""
 
     def finish(self, execution: Execution) -> asyncio.Future[None]:
-        """Queue the final row (state DONE). Inserts it where `begin` was not called; a row already DONE stays."""
+        """Write the final row (state DONE), whether or not `begin` was called; a row already DONE stays."""
 
     async def get(self, uid: str) -> Execution | None:
         """Return one record, whole."""

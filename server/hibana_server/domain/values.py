@@ -126,7 +126,7 @@ def _json_integer(index: int, value: Json, parameter: Parameter, bits: int) -> i
         raise _bad(index, parameter, f"wants an integer, got {_kind(value)}")
     if isinstance(value, str):
         if not _DECIMAL.match(value):
-            raise _bad(index, parameter, "wants a decimal integer in the string")
+            raise _bad(index, parameter, "wants an integer, got a string that is no decimal integer")
         number = int(value)
     else:
         if isinstance(value, float) and not value.is_integer():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 import uvicorn
 
+from hibana_server.domain.errors import Unavailable
 from hibana_server.telemetry.metrics import Metrics
 
 Scope = MutableMapping[str, Any]
@@ -59,10 +61,16 @@ class OpsServer:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> int:
-        """Listen and return the port. Raises OSError when the address cannot be listened on."""
+        """Listen and return the port. Raises Unavailable when the address cannot be listened on."""
         # uvicorn's own binding ends the process when the address is taken.
         family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
-        sock = socket.create_server(self._address, family=family)
+        try:
+            sock = socket.create_server(self._address, family=family)
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise Unavailable(
+                f"cannot listen on {self._address[0]}:{self._address[1]} ({why}); choose another --http, or --http off"
+            ) from None
         self._task = asyncio.create_task(self._server.serve(sockets=[sock]))
         return int(sock.getsockname()[1])
 

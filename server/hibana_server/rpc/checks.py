@@ -107,7 +107,7 @@ def duration(low: float, high: float) -> Rule:
         if abs(value.nanos) >= 1_000_000_000 or not same_sign:
             return [Violation(path, "is not a well-formed duration")]
         if not low <= value.seconds + value.nanos / 1e9 <= high:
-            return [Violation(path, f"must be {low:g} s to {high:g} s")]
+            return [Violation(path, f"must be {low:.12g} s to {high:.12g} s")]
         return []
 
     return Rule(check)

@@ -125,9 +125,21 @@ async def _pieces(wasm: bytes) -> AsyncIterator[bytes]:
 
 
 def _uploaded(done: Uploaded) -> dict[str, Any]:
+    module, version = pack_module(done.module), pack_version(done.version)
+    if not done.stored:
+        # What was only looked at has no name, no creator and no times.
+        version.ClearField("name")
+        version.ClearField("creator")
+        version.ClearField("create_time")
+        version.ClearField("published")
+        if not done.module.uid:
+            module.ClearField("name")
+            module.ClearField("etag")
+            module.ClearField("create_time")
+            module.ClearField("update_time")
     return {
-        "module": pack_module(done.module),
-        "version": pack_version(done.version),
+        "module": module,
+        "version": version,
         "compile_time": pack_seconds(done.compile_seconds),
         "existed": done.existed,
     }

@@ -40,7 +40,11 @@ class ReservedSandbox:
     def start(self, job: Job, sink: RunSink) -> None:
         """Run the job; the worker returns to the pool by itself."""
         self._sink = sink
-        self._worker.start(job, self)
+        try:
+            self._worker.start(job, self)
+        except BaseException:
+            self._sink = None  # nothing runs: whoever reserved the worker can still give it back
+            raise
 
     def kill(self, outcome: Outcome) -> None:
         """End the guest; harmless once it has ended."""

@@ -18,6 +18,9 @@ from hibana_server.domain.tiers import Tier, TierPolicy
 from hibana_server.services.targets import Target
 
 MAX_KEPT = 4096
+"""References that are remembered, each for one caller."""
+MAX_KEPT_EXPORTS = 50_000
+"""Exported functions of the versions that are remembered: descriptions take 0.2 to 2 KB for each."""
 
 
 class Catalog:
@@ -28,6 +31,8 @@ class Catalog:
         self._policies = policies
         self._generation = -1
         self._targets: dict[tuple[Caller, str], Target] = {}
+        self._shared: dict[tuple[str, str], Target] = {}
+        self._exports = 0
 
     async def module(self, caller: Caller, reference: str, action: Action, field: str = "module") -> Module:
         """Return the module if the caller may do this to it.
@@ -45,8 +50,10 @@ class Catalog:
     def known(self, caller: Caller, reference: str) -> Target | None:
         """Return what a run of this reference means, if that was found before and nothing has changed since."""
         generation = self._store.generation()
-        if generation != self._generation or len(self._targets) >= MAX_KEPT:
+        if generation != self._generation or len(self._targets) >= MAX_KEPT or self._exports > MAX_KEPT_EXPORTS:
             self._targets.clear()
+            self._shared.clear()
+            self._exports = 0
             self._generation = generation
         return self._targets.get((caller, reference))
 
@@ -58,8 +65,17 @@ class Catalog:
             target = await self._find_runnable(caller, reference)
             # What was read may be older than a change committed meanwhile: keep it only if nothing changed.
             if self._generation == generation == self._store.generation():
-                self._targets[caller, reference] = target
+                target = self._targets[caller, reference] = self._share(target)
         return target
+
+    def _share(self, target: Target) -> Target:
+        """Return the one target of its version: a module has any number of references and callers."""
+        key = (target.module.uid, target.version.version)
+        shared = self._shared.get(key)
+        if shared is None:
+            shared = self._shared[key] = target
+            self._exports += len(target.version.facts.exports)
+        return shared
 
     async def _find_runnable(self, caller: Caller, reference: str) -> Target:
         parsed = parse(reference)

@@ -92,8 +92,7 @@ class Executions:
 
         Raises Invalid, NotFound, PermissionDenied, FailedPrecondition, Exhausted, Unavailable; then nothing ran.
         """
-        if not self._admitting:
-            raise Unavailable("the service is stopping; try again in a moment", retry_after=1.0)
+        self._check_admitting()
         target = self._catalog.known(caller, call.reference) or await self._catalog.runnable(caller, call.reference)
         module, version = target.module, target.version
         function = call.function or DEFAULT_FUNCTION
@@ -103,46 +102,52 @@ class Executions:
         sandbox, artifact, cache = await self._reserve(
             caller, target, effective_limits(call, target.ceiling).memory_bytes
         )
-        # Anew, because waiting for a sandbox has used up some of the deadline.
-        limits = effective_limits(call, target.ceiling)
-        now = now_us()
-        execution = Execution(
-            uid=uuid7(),
-            module_uid=module.uid,
-            version=version.version,
-            sha256=version.sha256,
-            caller=caller.subject,
-            function=function,
-            state=State.RUNNING,
-            input=recorded_input(call, arguments, export),
-            limits=limits,
-            create_time=now,
-            request_id=call.request_id,
-            cache=cache,
-            start_time=now,
-        )
-        job = Job(
-            artifact=artifact,
-            wasi=target.wasi,
-            function=function,
-            arguments=arguments,
-            result_types=export.results,
-            limits=limits,
-            host_functions=target.policy.host_functions,
-            program=module.name,
-            argv=call.argv,
-            env=tuple(call.env.items()) if call.env else (),
-            stdin=call.stdin,
-        )
-        run = Run(execution, export.results, sandbox, self._store, self, keep_events=keep_events, head_bytes=head_bytes)
-        if keep_events:
-            await self._begin(execution, sandbox)
-        self._running[execution.uid] = (run, module.tier)
+        run: Run | None = None
         try:
+            # Both anew: waiting for a sandbox took some of the deadline, and the service may be stopping by now.
+            self._check_admitting()
+            limits = effective_limits(call, target.ceiling)
+            now = now_us()
+            execution = Execution(
+                uid=uuid7(),
+                module_uid=module.uid,
+                version=version.version,
+                sha256=version.sha256,
+                caller=caller.subject,
+                function=function,
+                state=State.RUNNING,
+                input=recorded_input(call, arguments, export),
+                limits=limits,
+                create_time=now,
+                request_id=call.request_id,
+                cache=cache,
+                start_time=now,
+            )
+            job = Job(
+                artifact=artifact,
+                wasi=target.wasi,
+                function=function,
+                arguments=arguments,
+                result_types=export.results,
+                limits=limits,
+                host_functions=target.policy.host_functions,
+                program=module.name,
+                argv=call.argv,
+                env=tuple(call.env.items()) if call.env else (),
+                stdin=call.stdin,
+            )
+            run = Run(
+                execution, export.results, sandbox, self._store, self, keep_events=keep_events, head_bytes=head_bytes
+            )
+            if keep_events:
+                # The first event tells the name, and from then on a crash must leave a record.
+                await self._store.begin(execution)
+            self._running[execution.uid] = (run, module.tier)
             sandbox.start(job, run)
         except BaseException:
-            del self._running[execution.uid]
             sandbox.release()
+            if run is not None:
+                self._not_started(run.execution, has_row=keep_events)
             raise
         return run
 
@@ -152,16 +157,16 @@ class Executions:
         self._one_ended.set()
         self._on_done(run.execution, tier)
 
-    async def _begin(self, execution: Execution, sandbox: Sandbox) -> None:
-        """Store the RUNNING row: the first event tells the name, and from then on a crash must leave a record."""
-        try:
-            await self._store.begin(execution)
-        except BaseException:
-            sandbox.release()
-            # The row may be there by now; it must not stay RUNNING.
+    def _check_admitting(self) -> None:
+        if not self._admitting:
+            raise Unavailable("the service is stopping; try again in a moment", retry_after=1.0)
+
+    def _not_started(self, execution: Execution, *, has_row: bool) -> None:
+        """Forget a run whose guest never began. Its row, which may be there by now, must not stay RUNNING."""
+        self._running.pop(execution.uid, None)
+        if has_row:
             cancelled = replace(execution, state=State.DONE, outcome=Outcome.CANCELLED, end_time=now_us())
             self._store.finish(cancelled).add_done_callback(_forget)
-            raise
 
     async def get(self, caller: Caller, uid: str) -> Execution:
         """Return a record, whole. Raises NotFound for others' executions like for unknown ones."""

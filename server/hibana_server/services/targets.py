@@ -8,6 +8,7 @@ from hibana_server.domain.modules import Convention, Export, Module, ModuleFacts
 from hibana_server.domain.text import cut_utf8
 from hibana_server.domain.tiers import TierPolicy
 from hibana_server.domain.values import signature
+from hibana_server.services.calls import DEFAULT_FUNCTION
 
 _SHOWN_FUNCTIONS = 20
 _WASI = frozenset({Convention.WASI_COMMAND, Convention.WASI_REACTOR})
@@ -48,8 +49,14 @@ def find_function(facts: ModuleFacts, name: str) -> Export:
     names = [e.name for e in facts.exports if e.callable]
     shown = ", ".join(names[:_SHOWN_FUNCTIONS]) or "none"
     more = f" and {len(names) - _SHOWN_FUNCTIONS} more" if len(names) > _SHOWN_FUNCTIONS else ""
+    # Nobody who named no function knows that the name `_start` was meant.
+    lacks = (
+        "the module is no program, so name a function"
+        if name == DEFAULT_FUNCTION
+        else "the module exports no function of this name"
+    )
     raise NotFound(
-        cut_utf8(f"the module exports no function of this name; it exports: {shown}{more}", 900),
+        cut_utf8(f"{lacks}; it exports: {shown}{more}", 900),
         reason="FUNCTION_NOT_FOUND",
         metadata={"exports": cut_utf8(",".join(names), 2000)},
     )

@@ -54,6 +54,8 @@ class Uploaded:
     version: ModuleVersion
     compile_seconds: float
     existed: bool
+    stored: bool = True
+    """False when it was only looked at; then a module that does not exist has no uid."""
 
 
 class Uploads:
@@ -102,8 +104,10 @@ class Uploads:
                 publish_time=now if publish else None,
             )
             if upload.validate_only:
-                shown = replace(module, live_version=upload.version) if publish else module
-                return Uploaded(shown, version, compiled.seconds, existed=False)
+                shown = replace(module, uid=known.uid if known else "")
+                if publish:
+                    shown = replace(shown, live_version=upload.version)
+                return Uploaded(shown, version, compiled.seconds, existed=False, stored=False)
             await staged.commit()
             stored_module, stored_version = await self._store.add_version(module, version, publish=publish)
         # Two uploads of the same bytes may have raced: the loser sees the winner's row.

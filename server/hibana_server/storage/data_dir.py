@@ -86,6 +86,8 @@ def open_data_dir(path: Path) -> DataDir:
         for part in _PARTS:
             (path / part).mkdir(mode=0o700, exist_ok=True)
             (path / part).chmod(0o700)
+    except FileExistsError as error:
+        raise _unusable(f"{error.filename} is not a directory: choose another --data-dir.") from error
     except OSError as error:
         raise _unusable(f"{path} cannot be used ({error.strerror}): make it writable or choose another.") from error
     return DataDir(path)

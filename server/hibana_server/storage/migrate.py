@@ -53,6 +53,7 @@ def current_revision(file: Path) -> str | None:
 
 def _upgrade_file(name: str, file: Path) -> None:
     # Made here, so that nobody else can read it whatever the umask; SQLite gives its side files the same mode.
+    # Closing it ends SQLite's locks of this process: `upgrade` comes before any store is opened.
     os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     known = revisions(name)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import urllib.request
 from pathlib import Path
 
 import grpc
@@ -12,7 +13,7 @@ from grpc_health.v1 import health_pb2
 
 from hibana.v1 import execution_pb2, executor_pb2
 from tests.e2e.durability.conftest import GUESTS, Connect, add, create, record, start_endless, unfinished
-from tests.framework.refusals import Refusal, unpack
+from tests.framework.refusals import Refusal, refused, unpack
 from tests.framework.server import STOP_SECONDS, Server
 from tests.framework.stubs import Stubs, start_invoke
 from tests.framework.wasm import wat
@@ -92,6 +93,38 @@ async def test_a_stop_under_load_loses_nothing_accepted(server: Server, alice: S
         kept = await record(again, name)
         assert (kept.outcome, list(kept.output.json_results)) == (OK, [total])
     assert await unfinished(again) == 0
+
+
+def waiting_calls(server: Server) -> int:
+    """Read how many calls wait for a sandbox."""
+    with urllib.request.urlopen(f"http://{server.http}/metrics", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    return int(float(next(line for line in lines if line.startswith("hibana_pool_waiting ")).split()[1]))
+
+
+async def test_a_call_that_still_waits_is_told_to_go_elsewhere(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", {"POOL_MAX_SANDBOXES": "1"}) as server:
+        alice = server.stubs("alice")
+        await create(alice, "numbers", wat((GUESTS / "client_numbers.wat").read_text("utf-8")))
+        request = executor_pb2.InvokeRequest(module="user/numbers", function="spin")
+        request.limits.timeout.FromSeconds(2)
+        name, running = await start_invoke(alice, request)
+        waiting = asyncio.ensure_future(refused(alice.executor.Invoke(request)))
+        async with asyncio.timeout(5):
+            while not await asyncio.to_thread(waiting_calls, server):
+                assert not waiting.done()
+        server.terminate()
+        assert (await running.read()).outcome == TIMEOUT
+        refusal = await waiting
+        assert refusal.told == ("UNAVAILABLE", "SERVICE_UNAVAILABLE")
+        assert refusal.retry_after is not None
+        assert await asyncio.to_thread(server.wait, STOP_SECONDS) == 0
+        await alice.close()
+        server.start()
+        alice = server.stubs("alice")
+        assert (await record(alice, name)).outcome == TIMEOUT
+        assert (await alice.executor.ListExecutions(executor_pb2.ListExecutionsRequest())).total_size == 1
+        await alice.close()
 
 
 async def test_a_stopping_server_is_not_healthy(server: Server, alice: Stubs) -> None:

@@ -12,7 +12,7 @@ from hibana_server.domain.access import Action
 from hibana_server.domain.callers import Caller, Role
 from hibana_server.domain.errors import AlreadyExists, FailedPrecondition, Invalid, NotFound
 from hibana_server.domain.ids import now_us, uuid7
-from hibana_server.domain.modules import Convention, Finding, Module, ModuleFacts, ModuleVersion, Severity
+from hibana_server.domain.modules import Convention, Export, Finding, Module, ModuleFacts, ModuleVersion, Severity
 from hibana_server.domain.ports import ModuleStore
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier
 from hibana_server.services.catalog import Catalog
@@ -101,6 +101,35 @@ async def test_what_is_remembered_is_bounded(
     for number in range(35):
         await here.runnable(Caller(f"caller-{number}", Role.USER), "user/alice/m")
         assert len(here._targets) <= 10
+
+
+async def test_one_version_is_kept_once_however_it_is_spelled(
+    stores: tuple[ModuleStore, ModuleStore], here: Catalog
+) -> None:
+    module = await add(stores[0], "1", public=True)
+    found = {
+        id(await here.runnable(caller, reference))
+        for caller, reference in (
+            (ALICE, "user/m"),
+            (ALICE, "user/m@1"),
+            (ALICE, "user/%61lice/m"),
+            (BOB, "user/al%69ce/m"),
+            (BOB, f"modules/{module.uid}"),
+        )
+    }
+    assert len(found) == 1
+
+
+async def test_descriptions_that_are_remembered_are_bounded(
+    stores: tuple[ModuleStore, ModuleStore], here: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hibana_server.services.catalog.MAX_KEPT_EXPORTS", 100)
+    many = replace(FACTS, exports=tuple(Export(f"f{n}", (), (), callable=True) for n in range(40)))
+    for number in range(9):
+        await add(stores[0], "1", name=f"m{number}", facts=many)
+    for number in range(9):
+        await here.runnable(ALICE, f"user/m{number}")
+        assert len(here._targets) == len(here._shared) <= 3
 
 
 async def test_the_ways_to_name_a_version(stores: tuple[ModuleStore, ModuleStore], here: Catalog) -> None:

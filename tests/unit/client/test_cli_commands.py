@@ -85,7 +85,7 @@ def test_a_mistyped_option_is_not_taken_for_a_value(word: str) -> None:
         (["run", "user/x", "--env", "A"], "KEY=VALUE"),
         (["run", "user/x", "f", "@missing-file"], "cannot be read"),
         (["upload", "x.wasm", "--name", "x"], "--version"),
-        (["modules", "list", "--tier", "root"], "no Tier"),
+        (["modules", "list", "--tier", "root"], "no tier"),
         (["modules", "list", "--limit", "-1"], "limit"),
         (["modules", "list", "--address", "nowhere"], "is not an address"),
         (["modules", "list", "--address", "10.0.0.1:1", "--token", "t"], "clear text"),

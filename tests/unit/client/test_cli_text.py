@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hibana
-from hibana.cli.output import jsonable
+from hibana.cli.output import jsonable, print_table
 from hibana.cli.session import next_step, report
 from hibana.cli.text import GuestOutput, clean, local_time, seconds, size
 
@@ -126,6 +126,24 @@ def test_an_error_is_told_with_what_to_do_next(capsys: pytest.CaptureFixture[str
     assert captured.out == ""
     assert captured.err.splitlines()[0] == "error: no \\x1b[31mconnection"
     assert captured.err.splitlines()[1].startswith("next: check the address")
+
+
+def test_an_error_says_nothing_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    found = hibana.Finding(hibana.Severity.ERROR, "MODULE_MALFORMED", "It is text.", "Compile it.")
+    report(
+        hibana.InvalidArgument("It is text. Compile it.", reason="MODULE_MALFORMED", findings=[found]), as_json=False
+    )
+    assert capsys.readouterr().err == "error: It is text. Compile it.\n"
+
+
+@pytest.mark.parametrize("columns", ["20", "80", "200"])
+def test_a_name_in_a_table_is_never_cut(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Stream(terminal=True)
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr("sys.stdout", stream)
+    print_table("1 of 1", ["execution", "outcome"], [["executions/" + "0" * 36, "ok"]])
+    stream.flush()
+    assert stream.sink.getvalue().decode().splitlines()[-1].rstrip() == "executions/" + "0" * 36 + "  ok"
 
 
 def test_an_error_is_an_object_for_programs_too(capsys: pytest.CaptureFixture[str]) -> None:

@@ -145,6 +145,10 @@ def _code(trap: wasmtime.Trap) -> str:
     return "" if code is None else str(code.name)
 
 
+_NO_OFFSET = 0xFFFF_FFFF
+"""What the engine tells where it knows no offset, as after a stack overflow, is at least this."""
+
+
 def _frames(trap: wasmtime.Trap) -> tuple[str, ...]:
     shown = []
     for frame in trap.frames[:MAX_FRAMES]:
@@ -152,5 +156,6 @@ def _frames(trap: wasmtime.Trap) -> tuple[str, ...]:
             name = frame.func_name
         except UnicodeDecodeError:
             name = None
-        shown.append(clean(f"{name or f'function {frame.func_index}'} (offset 0x{frame.module_offset:x})"))
+        where = f" (offset 0x{frame.module_offset:x})" if frame.module_offset < _NO_OFFSET else ""
+        shown.append(clean(f"{name or f'function {frame.func_index}'}{where}"))
     return tuple(shown)

@@ -46,7 +46,7 @@ def visible(where: ModuleFilter) -> ColumnElement[bool]:
     """Return who sees what: admins everything, owners their own, others what is active and theirs to run."""
     if where.viewer_is_admin:
         return true()
-    own = modules.c.owner == where.viewer
+    own = and_(modules.c.tier == Tier.USER.value, modules.c.owner == where.viewer)
     return or_(own, and_(modules.c.status == Status.ACTIVE.value, executable(where)))
 
 

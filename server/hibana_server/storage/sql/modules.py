@@ -25,6 +25,11 @@ from hibana_server.storage.sql.module_rows import (
 )
 from hibana_server.storage.sql.tables import allowed_users, modules, versions
 
+PAGE_CHARACTERS = 1024 * 1024
+"""Text and allow-lists of one page of modules; it ends early past that, so that it fits into an answer."""
+PAGE_FACTS_BYTES = 8 * 1024 * 1024
+"""Stored descriptions that one page of versions reads; it ends early past that, so that it holds up nobody."""
+
 
 class SqlModuleStore:
     """`domain.ports.ModuleStore` over a `Database`; `generation` counts that database's commits.
@@ -93,32 +98,38 @@ class SqlModuleStore:
         async with self._database.reading() as connection:
             rows = (await connection.execute(query)).mappings().all()
             total = (await connection.execute(select(func.count()).select_from(modules).where(matches))).scalar_one()
-            page = await _with_allowed(connection, rows[:limit])
+            count = _fitting(await _characters(connection, rows[:limit]), PAGE_CHARACTERS)
+            page = await _with_allowed(connection, rows[:count])
         next_cursor = ""
-        if len(rows) > limit:
-            last = rows[limit - 1]
+        if len(rows) > count:
+            last = rows[count - 1]
             next_cursor = encode_cursor("modules", last["tier_rank"], last["create_time"], last["uid"])
         return ModulePage(page, next_cursor, total)
 
     async def list_versions(
         self, module_uid: str, *, published_only: bool, limit: int, cursor: str = ""
     ) -> VersionPage:
-        """Return a page of a module's versions, newest first."""
+        """Return a page of a module's versions, newest first, without exports and imports."""
         key = (versions.c.create_time, versions.c.version)
         matches = versions.c.module_uid == module_uid
         if published_only:
             matches &= versions.c.publish_time.is_not(None)
-        query = select(versions).where(matches).order_by(*(column.desc() for column in key)).limit(limit + 1)
+        newest = matches
         if cursor:
-            query = query.where(tuple_(*key) < tuple_(*decode_cursor(cursor, "versions", int, str)))
+            newest &= tuple_(*key) < tuple_(*decode_cursor(cursor, "versions", int, str))
+        order = [column.desc() for column in key]
+        sizes = select(func.length(versions.c.facts)).where(newest).order_by(*order).limit(limit + 1)
         async with self._database.reading() as connection:
+            found = (await connection.execute(sizes)).scalars().all()
+            count = _fitting(found[:limit], PAGE_FACTS_BYTES)
+            query = select(versions).where(newest).order_by(*order).limit(count)
             rows = (await connection.execute(query)).mappings().all()
             total = (await connection.execute(select(func.count()).select_from(versions).where(matches))).scalar_one()
         next_cursor = ""
-        if len(rows) > limit:
-            last = rows[limit - 1]
+        if len(found) > count:
+            last = rows[-1]
             next_cursor = encode_cursor("versions", last["create_time"], last["version"])
-        return VersionPage(tuple(version_from(row) for row in rows[:limit]), next_cursor, total)
+        return VersionPage(tuple(version_from(row, whole=False) for row in rows), next_cursor, total)
 
 
 def _named(tier: Tier, namespace: str, name: str) -> ColumnElement[bool]:
@@ -136,6 +147,24 @@ async def _one_version(connection: AsyncConnection, module_uid: str, version: st
     query = select(versions).where(versions.c.module_uid == module_uid, versions.c.version == version)
     row = (await connection.execute(query)).mappings().one_or_none()
     return None if row is None else version_from(row)
+
+
+async def _characters(connection: AsyncConnection, rows: Sequence[RowMapping]) -> list[int]:
+    """Return about how many characters the modules of these rows have, their allow-lists included."""
+    uid, subject = allowed_users.c.module_uid, allowed_users.c.subject
+    query = select(uid, func.sum(func.length(subject))).where(uid.in_([row["uid"] for row in rows])).group_by(uid)
+    allowed = {row[0]: row[1] for row in await connection.execute(query)}
+    return [len(row["description"]) + len(row["labels"]) + allowed.get(row["uid"], 0) for row in rows]
+
+
+def _fitting(sizes: Sequence[int], most: int) -> int:
+    """Return how many of these rows make one page: no more than `most` together, but one at least."""
+    total = 0
+    for count, size in enumerate(sizes):
+        total += size
+        if count and total > most:
+            return count
+    return len(sizes)
 
 
 async def _with_allowed(connection: AsyncConnection, rows: Sequence[RowMapping]) -> tuple[Module, ...]:

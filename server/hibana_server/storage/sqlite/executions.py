@@ -21,11 +21,11 @@ class SqliteExecutionStore:
         self._writer = RecordWriter(path)
 
     def begin(self, execution: Execution) -> asyncio.Future[None]:
-        """Queue the row of an accepted execution (state QUEUED or RUNNING)."""
+        """Write the row of an accepted execution (state QUEUED or RUNNING) into the journal."""
         return self._writer.store(execution)
 
     def finish(self, execution: Execution) -> asyncio.Future[None]:
-        """Queue the final row; a row that is DONE already stays as it is."""
+        """Write the final row into the journal; a row that is DONE already stays as it is."""
         return self._writer.store(execution)
 
     async def get(self, uid: str) -> Execution | None:
@@ -43,6 +43,6 @@ class SqliteExecutionStore:
         return await self._writer.sweep_lost(now)
 
     async def close(self) -> None:
-        """Commit what is queued and close all connections."""
+        """Commit what the journal holds and close all connections."""
         await self._writer.close()
         await self._database.close()

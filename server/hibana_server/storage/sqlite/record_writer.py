@@ -42,6 +42,15 @@ FLUSH_PATIENCE = 1.0
 RETRY_SECONDS = 0.5
 """Pause before a commit that failed (disk full, locked by others) is tried again."""
 
+_ROW_ERRORS = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    OverflowError,
+    ValueError,
+)
+"""What is raised for a row that no database takes; every other error of the database may pass."""
 _PAGES_PER_COMMIT = 4
 _PAGE_BYTES = 4096
 
@@ -90,6 +99,7 @@ class RecordWriter:
         self._queue: queue.SimpleQueue[_Batch | _Barrier | None] = queue.SimpleQueue()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._closing = threading.Event()
+        self._gave_up = False
         with database_errors():
             self._connection = connect(path, synchronous="NORMAL")
             self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # the checkpointer does it
@@ -179,46 +189,50 @@ class RecordWriter:
     def _replay(self) -> None:
         segments = self._journal.segments()
         for segment in segments:
-            rows = [_decode(entry) for entry in Journal.read(segment)]
-            self._write(rows)
+            self._write_what_can_be([_decode(entry) for entry in Journal.read(segment)])
             Journal.remove(segment)
         if segments:
             log.info("journal_replayed", segments=len(segments))
 
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            if isinstance(item, _Batch):
-                self._commit(item)
-            else:
-                self._answer(item)
-        self._checkpointer.stop()
-        self._connection.close()
-        self._call(self._ended.set_result, None)
+        try:
+            while (item := self._queue.get()) is not None:
+                if isinstance(item, _Batch):
+                    self._commit(item)
+                else:
+                    self._answer(item)
+        finally:
+            self._checkpointer.stop()
+            self._connection.close()
+            self._call(self._ended.set_result, None)
 
     def _commit(self, batch: _Batch) -> None:
-        while True:
+        while not self._gave_up:
             try:
-                self._write(batch.rows)
+                self._write_what_can_be(batch.rows)
                 break
-            except (sqlite3.OperationalError, OSError) as error:
+            except (sqlite3.Error, OSError) as error:
                 # Acknowledged already: it is tried until it works, and the bounds refuse new records meanwhile.
                 log.warning("records_wait", count=len(batch.rows), error=type(error).__name__, exc_info=error)
-                if self._closing.wait(RETRY_SECONDS):
-                    return  # the journal keeps them
-            except (sqlite3.Error, OverflowError, ValueError) as error:
-                self._write_one_by_one(batch.rows, error)
-                break
+                # Given up with all that is queued behind it: each would wait for the lock anew. The journal keeps them.
+                self._gave_up = self._closing.wait(RETRY_SECONDS)
+        else:
+            return
         if batch.segment is not None:
-            Journal.remove(batch.segment)
+            with suppress(OSError):  # the next start commits them again, which changes nothing
+                Journal.remove(batch.segment)
         self._call(self._committed, len(batch.rows), batch.size)
 
-    def _write_one_by_one(self, rows: list[Row], cause: Exception) -> None:
-        """Keep a row that no database takes from holding up the others."""
-        for row in rows:
-            try:
-                self._write([row])
-            except (sqlite3.Error, OverflowError, ValueError):
-                log.exception("record_refused", execution=row[0], group_error=type(cause).__name__)
+    def _write_what_can_be(self, rows: list[Row]) -> None:
+        """Commit rows; one that no database takes is left out and does not hold up the others."""
+        try:
+            self._write(rows)
+        except _ROW_ERRORS as group_error:
+            for row in rows:
+                try:
+                    self._write([row])
+                except _ROW_ERRORS:
+                    log.exception("record_refused", execution=row[0], group_error=type(group_error).__name__)
 
     def _write(self, rows: list[Row]) -> None:
         rows = _latest(rows)
