@@ -11,7 +11,7 @@ def later(method: str) -> Any:
     """Make a method that answers UNIMPLEMENTED with reason and next step."""
 
     async def refuse(_self: object, _request: object, _context: object) -> NoReturn:
-        raise Unimplemented(f"{method} is in the contract and not in this release of the service")
+        raise Unimplemented(f"{method} is in the contract but not served by this release; its README lists what is")
 
     refuse.__name__ = method
     return refuse
