@@ -7,6 +7,7 @@ and name every import that breaks them.
 from __future__ import annotations
 
 import sys
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -28,8 +29,9 @@ class _NamedImportsContract(Contract):
         output.verbose_print(verbose, f"{len(problems)} imports break the contract")
         return ContractCheck(kept=not problems, metadata={"problems": problems})
 
+    @abstractmethod
     def _problems(self, graph: ImportGraph) -> Iterator[str]:
-        raise NotImplementedError
+        """Yield what breaks the rule, a line each."""
 
     def render_broken_contract(self, check: ContractCheck) -> None:
         """Print one line for each import that breaks the contract."""
