@@ -114,7 +114,6 @@ class Bench:
         """Describe a call of a guest by its name, or of a module's bytes; `rest` are fields of Job and Limits."""
         code = wasm(module) if isinstance(module, str) else module
         limits = {each: rest.pop(each, getattr(LIMITS, each)) for each in ("memory_bytes", "timeout", "output_bytes")}
-        rest.setdefault("wasi", b"wasi_snapshot_preview1" in code)
         rest.setdefault("result_types", result_types(code, function))
         rest.setdefault("host_functions", frozenset({"env.abort"}))
         return Job(

@@ -25,7 +25,6 @@ def job(*result_types: str, output_bytes: int = 100_000, timeout: float = 20.0, 
     """Describe a call whose module nobody will load."""
     return Job(
         artifact=Artifact("key", Path("/nowhere/key.cwasm"), 1, Cache.DISK),
-        wasi=False,
         function="run",
         arguments=(),
         result_types=result_types,

@@ -252,8 +252,6 @@ class Job:
     """One call of one function."""
 
     artifact: Artifact
-    wasi: bool
-    """Whether the module imports wasi_snapshot_preview1."""
     function: str
     arguments: tuple[int | float, ...]
     """Core values matching the export's parameters; integers signed."""

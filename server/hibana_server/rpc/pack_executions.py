@@ -88,7 +88,7 @@ def started_event(execution: Execution) -> pb.ExecutionEvent:
             version=version_name(execution.module_uid, execution.version),
             sha256=execution.sha256,
             limits=_pack_limits(execution.limits),
-            cache=CACHES[execution.cache] if execution.cache is not None else pb.CACHE_SOURCE_UNSPECIFIED,
+            cache=_cache(execution),
         ),
     )
 
@@ -135,7 +135,7 @@ def invoke_response(ended: Ended, stdout: bytes, stderr: bytes, *, typed: bool) 
         stderr=stderr,
         stdout_truncated=len(stdout) < execution.output.stdout_size,
         stderr_truncated=len(stderr) < execution.output.stderr_size,
-        cache=CACHES[execution.cache] if execution.cache is not None else pb.CACHE_SOURCE_UNSPECIFIED,
+        cache=_cache(execution),
     )
     fill_usage(response.usage, execution.usage)
     if execution.outcome is Outcome.OK:
@@ -157,7 +157,7 @@ def pack_execution(execution: Execution, *, whole: bool = True) -> pb.Execution:
         state=STATES[execution.state],
         outcome=_outcome(execution),
         failure=pack_failure(execution.failure) if execution.failure is not None else None,
-        cache=CACHES[execution.cache] if execution.cache is not None else pb.CACHE_SOURCE_UNSPECIFIED,
+        cache=_cache(execution),
         limits=_pack_limits(execution.limits),
         input=_pack_input(execution.input) if whole else None,
         output=_pack_output(execution.output, ok=execution.outcome is Outcome.OK) if whole else None,
@@ -182,6 +182,10 @@ def fill_usage(target: pb.Usage, usage: Usage) -> None:
     fill_nanoseconds(target.execution_time, usage.execution_ns)
     fill_nanoseconds(target.cpu_time, usage.cpu_ns)
     target.memory_used_bytes = usage.memory_bytes
+
+
+def _cache(execution: Execution) -> pb.CacheSource.ValueType:
+    return CACHES[execution.cache] if execution.cache is not None else pb.CACHE_SOURCE_UNSPECIFIED
 
 
 def _outcome(execution: Execution) -> pb.Outcome.ValueType:

@@ -125,7 +125,6 @@ class Executions:
             )
             job = Job(
                 artifact=artifact,
-                wasi=target.wasi,
                 function=function,
                 arguments=arguments,
                 result_types=export.results,

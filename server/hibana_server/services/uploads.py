@@ -69,10 +69,6 @@ class Uploads:
         self._artifacts = artifacts
         self._policies = policies
 
-    def max_bytes(self, tier: Tier) -> int:
-        """Return the size an upload of this tier may have, bytes."""
-        return self._policies[tier].wasm_bytes
-
     async def upload(self, caller: Caller, upload: Upload, chunks: AsyncIterator[bytes]) -> Uploaded:
         """Take the bytes and answer when the version can run.
 
@@ -143,7 +139,7 @@ class Uploads:
         return Uploaded(module, version, 0.0, existed=True)
 
     async def _receive(self, staged: StagedBlob, upload: Upload, chunks: AsyncIterator[bytes]) -> tuple[str, int]:
-        limit = self.max_bytes(upload.tier)
+        limit = self._policies[upload.tier].wasm_bytes
         if upload.size > limit:
             raise _too_large(upload.size, limit, upload.tier)
         received = 0

@@ -103,15 +103,15 @@ async def test_a_reactor_is_initialized_once(bench: Bench) -> None:
     assert await bench.value("sandbox_reactor", "ready") == 1
 
 
-async def test_a_wasi_module_is_safe_even_when_the_job_denies_it(bench: Bench) -> None:
-    _, listener = await bench.run("sandbox_wasi", "arguments", wasi=False, program="p")
+async def test_a_module_gets_wasi_by_its_own_imports(bench: Bench) -> None:
+    _, listener = await bench.run("sandbox_wasi", "arguments", program="p")
     assert listener.ends
     assert await bench.value("sandbox_numbers", "add", 1, 1) == 2
 
 
 async def test_a_real_program(bench: Bench) -> None:
     end, listener = await bench.run(
-        resvg(), program="resvg", argv=("--resources-dir", "/", "-", "-c"), stdin=SVG, wasi=True, result_types=()
+        resvg(), program="resvg", argv=("--resources-dir", "/", "-", "-c"), stdin=SVG, result_types=()
     )
     assert end.outcome is Outcome.OK, end
     assert listener.text().startswith(b"\x89PNG\r\n\x1a\n")

@@ -49,18 +49,6 @@ class Reader:
             shift += 7
         raise self.malformed("the data ends inside a number")
 
-    def u64(self) -> int:
-        """Read an unsigned LEB128 number of at most 64 bits."""
-        value = 0
-        for shift in range(0, 70, 7):
-            byte = self.byte()
-            if shift == 63 and byte > 1:
-                break
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-        raise self.malformed("a number is longer than 64 bits")
-
     def skip(self, count: int) -> None:
         """Pass over `count` bytes."""
         if count > self.left:
