@@ -113,7 +113,7 @@ def _refuses_something(name: str, field: str) -> bool:
         except (TypeError, ValueError, AttributeError):
             continue  # not a value of this field's type
         try:
-            validate(request)
+            validate(request, request.ByteSize())
         except Invalid as error:
             if any(v.field.startswith(f"{path}.{field}") for v in error.violations):
                 return True
@@ -122,17 +122,20 @@ def _refuses_something(name: str, field: str) -> bool:
 
 def test_a_request_without_rules_is_a_defect() -> None:
     with pytest.raises(KeyError):
-        validate(executor_pb2.SessionStdinEnd())
+        validate(executor_pb2.SessionStdinEnd(), 0)
 
 
 def test_a_request_of_more_than_4_mib_is_refused_unless_it_is_an_upload() -> None:
     size = 4 * 1024 * 1024
-    validate(executor_pb2.InvokeRequest(module="user/a", stdin=b"x" * size))
+    call = executor_pb2.InvokeRequest(module="user/a", stdin=b"x" * size)
+    validate(call, call.ByteSize())
+    call.stdin += b"x" * 2000
     with pytest.raises(Invalid) as caught:
-        validate(executor_pb2.InvokeRequest(module="user/a", stdin=b"x" * (size + 2000)))
+        validate(call, call.ByteSize())
     assert caught.value.reason == "INPUT_TOO_LARGE"
     header = module_registry_pb2.UploadHeader(module_name="a", version="1")
-    validate(module_registry_pb2.CreateModuleRequest(header=header, wasm=b"x" * (2 * size)))
+    upload = module_registry_pb2.CreateModuleRequest(header=header, wasm=b"x" * (2 * size))
+    validate(upload, upload.ByteSize())
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)

@@ -66,10 +66,10 @@ def test_a_thousand_arguments_are_enough(form: str) -> None:
     values = getattr(request, form).values
     for _ in range(1000):
         values.add()
-    validate(request)
+    validate(request, request.ByteSize())
     values.add()
     with pytest.raises(Invalid) as caught:
-        validate(request)
+        validate(request, request.ByteSize())
     assert [v.field for v in caught.value.violations] == [f"{form}.values"]
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+
+from hibana_server.domain.words import Word
 
 
-class Role(StrEnum):
+class Role(Word):
     """Tier of a caller. Comes from verified credentials only, never from a request."""
 
     USER = "user"
@@ -20,6 +21,10 @@ class Caller:
 
     subject: str
     role: Role
+
+    def __hash__(self) -> int:
+        """Hash the subject alone: text keeps its hash, and few subjects call with two roles."""
+        return hash(self.subject)
 
     @property
     def is_admin(self) -> bool:

@@ -7,10 +7,11 @@ Only an `Execution` is ever changed, by the run that owns it, until it is DONE.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+
+from hibana_server.domain.words import Word
 
 
-class State(StrEnum):
+class State(Word):
     """Life of an execution."""
 
     QUEUED = "queued"
@@ -18,7 +19,7 @@ class State(StrEnum):
     DONE = "done"
 
 
-class Outcome(StrEnum):
+class Outcome(Word):
     """How a guest ended. A guest's failure is a result, not an error of the service."""
 
     OK = "ok"
@@ -34,7 +35,7 @@ class Outcome(StrEnum):
     LOST = "lost"
 
 
-class Cache(StrEnum):
+class Cache(Word):
     """Where the compiled module came from."""
 
     MEMORY = "memory"
@@ -42,7 +43,7 @@ class Cache(StrEnum):
     COMPILED = "compiled"
 
 
-class Stream(StrEnum):
+class Stream(Word):
     """Where a piece of output came out."""
 
     STDOUT = "stdout"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from hibana_server.domain.tiers import Tier
+from hibana_server.domain.words import Word
 
 
-class Status(StrEnum):
+class Status(Word):
     """Life of a module."""
 
     ACTIVE = "active"
@@ -16,7 +16,7 @@ class Status(StrEnum):
     DELETED = "deleted"
 
 
-class Convention(StrEnum):
+class Convention(Word):
     """How strings, bytes and structured values reach a module's functions."""
 
     CORE = "core"
@@ -28,7 +28,7 @@ class Convention(StrEnum):
     COMPONENT = "component"
 
 
-class Severity(StrEnum):
+class Severity(Word):
     """Weight of a finding; an ERROR keeps the version from running."""
 
     INFO = "info"

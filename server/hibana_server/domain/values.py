@@ -59,11 +59,10 @@ def coerce(arguments: Arguments, export: Export) -> tuple[Core, ...]:
     given, wanted = len(arguments.values), len(export.parameters)
     if given != wanted:
         raise _invalid("arguments", f"{cut_utf8(signature(export), 300)} takes {wanted}, got {given}")
+    parameters = export.parameters
     if isinstance(arguments, TypedArguments):
-        return tuple(
-            _from_typed(i, v, p) for i, (v, p) in enumerate(zip(arguments.values, export.parameters, strict=True))
-        )
-    return tuple(_from_json(i, v, p) for i, (v, p) in enumerate(zip(arguments.values, export.parameters, strict=True)))
+        return tuple([_from_typed(i, v, p) for i, (v, p) in enumerate(zip(arguments.values, parameters, strict=True))])
+    return tuple([_from_json(i, v, p) for i, (v, p) in enumerate(zip(arguments.values, parameters, strict=True))])
 
 
 def signature(export: Export) -> str:
@@ -86,6 +85,8 @@ def json_text(values: Sequence[Core], types: Sequence[str]) -> str:
 
 
 def _spell(value: Core, type_: str) -> str:
+    if type_ == "s32":
+        return repr(value)
     if type_ == "s64":
         return f'"{value}"'
     if isinstance(value, float) and not math.isfinite(value):
@@ -102,8 +103,10 @@ def _to_json(value: Core, type_: str) -> Json:
 
 
 def _from_typed(index: int, typed: Typed, parameter: Parameter) -> Core:
-    accepted = _ACCEPTED_KINDS.get(parameter.type, ())
     value = typed.value
+    if typed.kind == parameter.type and isinstance(value, (int, float)):
+        return value  # its own kind: the contract's types hold the same range
+    accepted = _ACCEPTED_KINDS.get(parameter.type, ())
     if typed.kind not in accepted or not isinstance(value, (int, float)):
         wanted = " or ".join(f"{k}_value" for k in accepted) or "a type that cannot be passed"
         raise _bad(index, parameter, f"wants {wanted}, got {typed.kind}_value")

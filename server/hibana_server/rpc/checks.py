@@ -47,7 +47,8 @@ def text(limit: int, pattern: re.Pattern[str] | None = None, accepted: str = "",
     """Ask for text: at most `limit` bytes of UTF-8 without NUL, optionally of a pattern."""
 
     def check(path: str, value: str) -> list[Violation]:
-        if len(value) > limit or len(value.encode()) > limit:
+        # A character takes at most four bytes.
+        if len(value) * 4 > limit and len(value.encode("utf-8", "surrogatepass")) > limit:
             return [Violation(path, f"is longer than {limit} bytes")]
         if "\0" in value:
             return [Violation(path, "contains a NUL character")]
@@ -131,6 +132,8 @@ def each(limit: int, item: Rule, *, total: int | None = None) -> Rule:
             return [Violation(path, f"has {len(value)} items, at most {limit}")]
         if total is not None and sum(len(v.encode()) for v in value) > total:
             return [Violation(path, f"is longer than {total} bytes together")]
+        if item is ANYTHING:
+            return []
         return [v for i, entry in enumerate(value) for v in item.check(f"{path}[{i}]", entry)]
 
     return Rule(check)
@@ -162,15 +165,17 @@ def message(rules: Mapping[str, Rule], *, required: bool = False) -> Rule:
 def violations(fields: Fields, value: Message, prefix: str = "") -> list[Violation]:
     """Check every field of a message. Fields that are not set have nothing wrong unless they are required."""
     found: list[Violation] = []
-    required = fields.required
+    missing = len(fields.required)
     for field, content in value.ListFields():
         name = field.name
         rule = fields.get(name)
         if rule is None:
             continue  # a test sees to it that every field of a request has a rule
         if rule.required:
-            required = required - {name}
+            missing -= 1
         found += rule.check(prefix + name, content)
-    for name in sorted(required):
-        found.append(Violation(prefix + name, f"is required{_hint(fields[name].accepted)}"))
+    if missing:
+        there = {field.name for field, _ in value.ListFields()}
+        for name in sorted(fields.required - there):
+            found.append(Violation(prefix + name, f"is required{_hint(fields[name].accepted)}"))
     return found

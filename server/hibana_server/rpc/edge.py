@@ -174,7 +174,7 @@ def _read(data: bytes, read: Read) -> Message:
         request = read(data)
     except DecodeError:
         raise Invalid("the bytes are not a message of this method; generate the client from the contract") from None
-    validate(request)
+    validate(request, len(data))
     return request
 
 

@@ -143,6 +143,9 @@ async def _write(context: Context, event: execution_pb2.ExecutionEvent) -> None:
             await context.write(pb.ExecuteResponse(event=event))
     except TimeoutError:
         raise _NothingRead from None
+    except grpc.aio.InternalError:
+        # The caller went away while the write waited; that is told in this way, before the cancellation comes.
+        raise asyncio.CancelledError from None
 
 
 def _parts(piece: Output) -> Iterator[Output]:

@@ -52,11 +52,12 @@ def unpack_call(request: Request, deadline: float | None) -> Call:
         reference=request.module,
         function=request.function,
         arguments=unpack_arguments(request),
-        argv=tuple(request.argv),
         stdin=request.stdin,
         deadline=deadline,
         request_id=request.request_id,
     )
+    if request.argv:
+        call.argv = tuple(request.argv)
     if request.env:
         call.env = dict(request.env)
     if request.HasField("limits"):
@@ -87,7 +88,7 @@ def started_event(execution: Execution) -> pb.ExecutionEvent:
             execution=execution_name(execution.uid),
             version=version_name(execution.module_uid, execution.version),
             sha256=execution.sha256,
-            limits=_pack_limits(execution.limits),
+            limits=pack_limits(execution.limits),
             cache=_cache(execution),
         ),
     )
@@ -131,12 +132,12 @@ def invoke_response(ended: Ended, stdout: bytes, stderr: bytes, *, typed: bool) 
         execution=execution_name(execution.uid),
         version=version_name(execution.module_uid, execution.version),
         outcome=_outcome(execution),
-        stdout=stdout,
-        stderr=stderr,
-        stdout_truncated=len(stdout) < execution.output.stdout_size,
-        stderr_truncated=len(stderr) < execution.output.stderr_size,
         cache=_cache(execution),
     )
+    output = execution.output
+    if output.stdout_size or output.stderr_size:
+        response.stdout, response.stdout_truncated = stdout, len(stdout) < output.stdout_size
+        response.stderr, response.stderr_truncated = stderr, len(stderr) < output.stderr_size
     fill_usage(response.usage, execution.usage)
     if execution.outcome is Outcome.OK:
         fill_result(response.result, ended.results, ended.result_types, typed=typed)
@@ -158,7 +159,7 @@ def pack_execution(execution: Execution, *, whole: bool = True) -> pb.Execution:
         outcome=_outcome(execution),
         failure=pack_failure(execution.failure) if execution.failure is not None else None,
         cache=_cache(execution),
-        limits=_pack_limits(execution.limits),
+        limits=pack_limits(execution.limits),
         input=_pack_input(execution.input) if whole else None,
         output=_pack_output(execution.output, ok=execution.outcome is Outcome.OK) if whole else None,
         request_id=execution.request_id,
@@ -192,7 +193,8 @@ def _outcome(execution: Execution) -> pb.Outcome.ValueType:
     return OUTCOMES[execution.outcome] if execution.outcome is not None else pb.OUTCOME_UNSPECIFIED
 
 
-def _pack_limits(limits: Limits) -> pb.EffectiveLimits:
+def pack_limits(limits: Limits) -> pb.EffectiveLimits:
+    """Pack limits."""
     return pb.EffectiveLimits(
         memory_bytes=limits.memory_bytes, timeout=pack_seconds(limits.timeout), output_bytes=limits.output_bytes
     )

@@ -38,9 +38,10 @@ def fill_result(
     if not typed:
         target.json.CopyFrom(pack_json_list(to_json(values, types)))
         return
-    target.typed.SetInParent()
+    packed = target.typed
+    packed.SetInParent()
     for value, type_ in zip(values, types, strict=True):
-        setattr(target.typed.values.add(), _FIELDS[type_], value)
+        setattr(packed.values.add(), _FIELDS[type_], value)
 
 
 def pack_json_list(values: Iterable[Json]) -> struct_pb2.ListValue:

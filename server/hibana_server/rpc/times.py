@@ -21,7 +21,10 @@ def unpack_time(time: Timestamp) -> int:
 
 def fill_nanoseconds(target: Duration, nanoseconds: int) -> None:
     """Set a Duration that is part of a message."""
-    target.seconds, target.nanos = divmod(nanoseconds, 1_000_000_000)
+    if nanoseconds < 1_000_000_000:
+        target.nanos = nanoseconds
+    else:
+        target.seconds, target.nanos = divmod(nanoseconds, 1_000_000_000)
 
 
 def pack_seconds(seconds: float) -> Duration:

@@ -12,10 +12,13 @@ from hibana_server.rpc.rules import REQUEST_BYTES, RULES
 _UPLOADS = (registry.CreateModuleRequest, registry.UploadModuleRequest)
 
 
-def validate(request: Message) -> None:
-    """Check a request. Raises Invalid with every violation; a request message without rules is a defect (KeyError)."""
+def validate(request: Message, size: int) -> None:
+    """Check a request that came as `size` bytes.
+
+    Raises Invalid with every violation; a request message without rules is a defect (KeyError).
+    """
     rules = RULES[type(request)]
-    if not isinstance(request, _UPLOADS) and request.ByteSize() > REQUEST_BYTES + _OVERHEAD:
+    if size > REQUEST_BYTES + _OVERHEAD and not isinstance(request, _UPLOADS):
         raise Invalid(f"the request is larger than {REQUEST_BYTES} bytes", reason="INPUT_TOO_LARGE")
     found = violations(rules, request)
     if found:

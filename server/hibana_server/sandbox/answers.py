@@ -31,8 +31,9 @@ _MAX_LEVEL = 4
 _MAX_FRAMES = 16
 _MAX_THREADS = 8
 """Threads of a worker that may use CPU time at once: its own, the deadline's and those of WASI."""
-_FROM_WORKER = frozenset(Outcome) - {Outcome.CANCELLED, Outcome.BAD_OUTPUT}
+_FROM_WORKER = {o.value: o for o in Outcome if o not in {Outcome.CANCELLED, Outcome.BAD_OUTPUT}}
 """Outcomes a worker can know of."""
+_NOTHING: list[Output] = []
 
 
 class ProtocolError(Exception):
@@ -59,7 +60,7 @@ class Answers:
         """
         data = self._rest + received if self._rest else received
         position, size = 0, len(data)
-        pieces = _Pieces()
+        pieces: _Pieces | None = None
         while size - position >= HEADER.size:
             (length,) = HEADER.unpack_from(data, position)
             if length > MAX_FROM_WORKER:
@@ -70,6 +71,7 @@ class Answers:
             frame = _decode(data[position + HEADER.size : end])
             position = end
             if isinstance(frame, Out):
+                pieces = pieces or _Pieces()
                 self._take_output(frame, pieces)
             elif isinstance(frame, Done):
                 self._take_done(frame)
@@ -79,18 +81,15 @@ class Answers:
         if self.done is not None and position < size:
             raise ProtocolError("more after the end")
         self._rest = bytes(data[position:]) if position < size else b""
-        return pieces.take()
+        return _NOTHING if pieces is None else pieces.take()
 
     def end(self, elapsed_ns: int) -> RunEnd:
         """Return the end `done` tells, everything in it checked and bounded. Raises ProtocolError."""
         done, job = self.done, self._job
         if done is None:
             raise ProtocolError("no end")
-        try:
-            outcome = Outcome(done.outcome)
-        except ValueError:
-            raise ProtocolError("unknown outcome") from None
-        if outcome not in _FROM_WORKER:
+        outcome = _FROM_WORKER.get(done.outcome)
+        if outcome is None:
             raise ProtocolError("an outcome that no worker knows of")
         usage = Usage(
             _between(done.execution_ns, elapsed_ns),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from hibana_server.domain.alarms import Alarms
 from hibana_server.domain.errors import Internal, Unavailable
 from hibana_server.domain.executions import CapturedOutput, Execution, Outcome, Output, RunEnd, State, Stream
 from hibana_server.domain.ids import now_us
@@ -69,7 +70,7 @@ class Run:
     """
 
     __slots__ = (
-        "_changed", "_ended", "_error", "_events", "_head_bytes", "_loop", "_owner", "_sandbox",
+        "_alarms", "_changed", "_ended", "_error", "_events", "_head_bytes", "_loop", "_owner", "_sandbox",
         "_store", "_waiters", "execution", "result_types", "stderr", "stdout",
     )  # fmt: skip
 
@@ -80,6 +81,7 @@ class Run:
         sandbox: Sandbox,
         store: ExecutionStore,
         owner: Owner,
+        alarms: Alarms,
         *,
         keep_events: bool,
         head_bytes: int,
@@ -92,6 +94,7 @@ class Run:
         self._sandbox = sandbox
         self._store = store
         self._owner = owner
+        self._alarms = alarms
         self._loop = asyncio.get_running_loop()
         self._events: deque[Output] | None = deque() if keep_events else None
         self._changed: asyncio.Future[None] | None = None
@@ -144,9 +147,11 @@ class Run:
         """
         if not self.over:
             self._changed = self._loop.create_future()
-            timer = self._loop.call_later(LONG_RUN, self._wake)
-            await self._changed
-            timer.cancel()
+            self._alarms.set(self, LONG_RUN, self._wake)
+            try:
+                await self._changed
+            finally:
+                self._alarms.clear(self)
         if self.over:
             return False
         try:

@@ -35,6 +35,8 @@ class Detail:
     output: CapturedOutput
 
 
+_PLAIN: dict[str, str] = {word: word.value for words in (State, Outcome, Cache) for word in words}
+"""Words as plain text, which drivers take without asking how."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode_detail = msgspec.msgpack.Decoder(Detail).decode
 _decode_failure = msgspec.msgpack.Decoder(Failure).decode
@@ -52,9 +54,9 @@ def execution_row(execution: Execution) -> tuple[Value, ...]:
         execution.sha256,
         execution.caller,
         execution.function,
-        execution.state.value,
-        execution.outcome.value if execution.outcome is not None else None,
-        execution.cache.value if execution.cache is not None else None,
+        _PLAIN[execution.state],
+        _PLAIN[execution.outcome] if execution.outcome is not None else None,
+        _PLAIN[execution.cache] if execution.cache is not None else None,
         execution.request_id,
         execution.create_time,
         execution.start_time,
