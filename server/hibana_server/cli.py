@@ -131,6 +131,31 @@ def migrate(data_dir: DataDirOption = None, config: ConfigOption = None) -> None
     sys.exit(_guarded(bring))
 
 
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Tell what this machine offers and what is amiss, with the next step. Changes nothing.
+
+    Exits with 0 when the server would work, warnings included, and with 1 when it would not.
+    """
+    settings = _settings(config)
+    from rich.console import Console
+
+    from hibana_server.doctor.check import State, examine, verdict
+    from hibana_server.doctor.report import as_json as render
+    from hibana_server.doctor.report import show
+    from hibana_server.doctor.walls import examine_walls
+
+    checks = examine(settings, (("walls", examine_walls),))
+    if as_json:
+        typer.echo(render(checks))
+    else:
+        show(checks, Console(highlight=False))
+    sys.exit(EXIT_FAILED if verdict(checks) is State.FAIL else 0)
+
+
 def _settings(config: Path | None, **options: object) -> Settings:
     try:
         return load_settings(config, options=options)
