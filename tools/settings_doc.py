@@ -22,7 +22,7 @@ FILE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 HEAD = f"""\
 # Settings
 
-<!-- Written by `make generate` from server/hibana_server/settings/model.py. -->
+<!-- Written by `make generate` from server/hibana_server/settings. -->
 
 `hibana-server serve` needs no settings. Each one below can come from three places; the later one wins:
 
@@ -31,14 +31,18 @@ HEAD = f"""\
 3. the options of the command line: `--data-dir`, `--listen`, `--http`, and `--sandboxes` for `pool.max_sandboxes`.
 
 An unknown name, in the file or in the environment, is an error, so that a typing mistake never leaves a default in
-force. Sizes are in bytes, times in seconds. In the environment `true`, `false`, `1` and `0` are read as booleans.
+force. Sizes are in bytes, times in seconds. In the environment `true`, `false`, `1` and `0` are read as booleans,
+and lists are written with commas.
 """
 
 
 def field_texts(kind: type[msgspec.Struct]) -> dict[str, str]:
-    """Return the sentence below each field of a settings class."""
-    body = next(node.body for node in ast.walk(ast.parse(inspect.getsource(kind))) if isinstance(node, ast.ClassDef))
+    """Return the sentence below each field of a settings class, those it inherits included."""
     texts: dict[str, str] = {}
+    for base in kind.__bases__:
+        if base is not msgspec.Struct:
+            texts |= field_texts(base)
+    body = next(node.body for node in ast.walk(ast.parse(inspect.getsource(kind))) if isinstance(node, ast.ClassDef))
     for statement, below in itertools.pairwise(body):
         match statement, below:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
@@ -61,7 +65,7 @@ def render() -> str:
         parts.append("| setting | default | what it does |\n|---|---|---|")
         texts, defaults = field_texts(kind), kind()
         for name, hint in get_type_hints(kind).items():
-            if not issubclass(hint, msgspec.Struct):
+            if not (isinstance(hint, type) and issubclass(hint, msgspec.Struct)):
                 default = msgspec.json.encode(getattr(defaults, name)).decode()
                 parts.append(f"| `{name}` | `{default}` | {texts[name]} |")
         parts.append("")

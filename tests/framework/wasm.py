@@ -69,8 +69,8 @@ def functions(count: int, *, body: bytes = b"\0\x0b") -> bytes:
     )
 
 
-def locals_times_branches(locals_count: int = 4_900, loops: int = 20_000) -> bytes:
-    """Build a valid module of about 180 KB whose one function makes the compiler keep locals x loops values alive.
+def locals_times_branches(locals_count: int = 4_900, loops: int = 20_000, count: int = 1) -> bytes:
+    """Build a valid module whose functions make the compiler keep locals x loops values alive; of 180 KB as it is.
 
     Every local is written in every loop's reach and read after it, so each loop header carries all of them.
     """
@@ -79,7 +79,12 @@ def locals_times_branches(locals_count: int = 4_900, loops: int = 20_000) -> byt
     body = leb(1) + leb(locals_count) + b"\x7f" + branches + write + b"\x0b" * loops + b"\x0b"
     return module(
         section(1, vector([function_type(b"\x7f")])),
-        section(3, vector([b"\0"])),
+        section(3, leb(count) + b"\0" * count),
         section(7, vector([name("run") + b"\0\0"])),
-        section(10, vector([leb(len(body)) + body])),
+        section(10, leb(count) + (leb(len(body)) + body) * count),
     )
+
+
+def slow_to_compile() -> bytes:
+    """Build a module within the user tier's limits that keeps the compiler busy for some ten seconds."""
+    return locals_times_branches(locals_count=1_980, loops=500, count=8)

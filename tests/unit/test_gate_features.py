@@ -31,7 +31,7 @@ IMPORT = name("env") + name("x")
         ("typed function references", module(section(1, vector([function_type(b"\x64\x00")])))),
         ("typed function references", module(section(4, b"\x01\x40\x00\x70\x00\x00\xd0\x70\x0b"))),
         ("stack switching", module(section(1, b"\x01\x5d\x00"))),
-        ("shared globals", module(section(2, vector([IMPORT + b"\x03\x7f\x02"])))),
+        ("threads", module(section(2, vector([IMPORT + b"\x03\x7f\x02"])))),
         ("exception handling", functions(1, body=b"\x01\x01\x69\x0b")),
     ],
 )
@@ -72,7 +72,7 @@ TYPE = section(1, vector([function_type()]))
         ("unknown memory flags", module(section(5, b"\x01\x10\x01"))),
         ("larger than 4 GiB", module(section(5, b"\x01\x01\x00\x81\x80\x04"))),
         ("smaller than its minimum", module(section(5, b"\x01\x01\x05\x04"))),
-        ("unknown type of table", module(section(4, b"\x01\x7f\0\0"))),
+        ("no reference", module(section(4, b"\x01\x7f\0\0"))),
         ("unknown mutability", module(section(2, vector([IMPORT + b"\x03\x7f\x05"])))),
     ],
 )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+
+from hibana_server.domain.static_limits import LARGE_LIMITS, USER_LIMITS, StaticLimits
+from hibana_server.domain.words import Word
 
 MIB = 1024 * 1024
 
 
-class Tier(StrEnum):
+class Tier(Word):
     """Kind of module, decided when the module is created."""
 
     SYSTEM = "system"
@@ -32,6 +34,8 @@ class TierPolicy:
     """CPU time the compiler may spend on a module of this tier, seconds."""
     host_functions: frozenset[str]
     """Granted imports that are not part of an ABI, spelled `module.name`."""
+    static: StaticLimits = USER_LIMITS
+    """What a module may contain."""
 
 
 DEFAULT_POLICIES: dict[Tier, TierPolicy] = {
@@ -42,6 +46,7 @@ DEFAULT_POLICIES: dict[Tier, TierPolicy] = {
         wasm_bytes=64 * MIB,
         compile_seconds=30.0,
         host_functions=frozenset({"env.abort", "env.log"}),
+        static=LARGE_LIMITS,
     ),
     Tier.ADMIN: TierPolicy(
         memory_bytes=500 * MIB,
@@ -50,6 +55,7 @@ DEFAULT_POLICIES: dict[Tier, TierPolicy] = {
         wasm_bytes=64 * MIB,
         compile_seconds=30.0,
         host_functions=frozenset({"env.abort", "env.log", "env.fetch"}),
+        static=LARGE_LIMITS,
     ),
     Tier.USER: TierPolicy(
         memory_bytes=50 * MIB,

@@ -53,7 +53,9 @@ class CompileProcess:
             pass_fds=tuple(descriptors),
             env={"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if os.path.isabs(entry))},
             cwd="/",
-            start_new_session=True,  # ctrl-C in the terminal is for the front alone
+            # Ctrl-C in the terminal is for the front alone. A group and not a session of its own: where the kernel
+            # shares processors between sessions (autogroup), SCHED_IDLE would yield to nobody outside of it.
+            process_group=0,
         )
         self._pidfd = os.pidfd_open(self._process.pid)
         if self._process.stdout is None or self._process.stderr is None:

@@ -39,11 +39,22 @@ class CompileSettings:
     """How much compiling may go on at once, and what one compile may use."""
 
     concurrency: int = 0
-    """Workers at a time; 0 means half of the CPUs, at least one, so that calls keep the rest."""
+    """Workers at a time; 0 means one more than there are CPUs, at least three, fewer where memory is short."""
     max_queue: int = 32
     """Compiles that may wait for a worker; one more is refused at once."""
     address_space_bytes: int = 1536 * MIB
     """Address space of a worker; the largest honest modules stay below 1 GiB, bombs ask for ten times as much."""
+
+
+def default_concurrency(address_space_bytes: int) -> int:
+    """Return how many workers may run at a time: enough that two bombs leave a place to another caller's module.
+
+    They take processors only while calls leave them idle (SCHED_IDLE), so more of them cost calls nothing; memory
+    bounds them, a quarter of the machine's if each used up its address space.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    wanted = max(3, len(os.sched_getaffinity(0)) + 1)
+    return max(1, min(wanted, memory // 4 // address_space_bytes))
 
 
 class CompileRunner:
@@ -51,7 +62,7 @@ class CompileRunner:
 
     def __init__(self, settings: CompileSettings | None = None) -> None:
         self._settings = settings or CompileSettings()
-        self._concurrency = self._settings.concurrency or max(1, (os.cpu_count() or 1) // 2)
+        self._concurrency = self._settings.concurrency or default_concurrency(self._settings.address_space_bytes)
         self._slots = asyncio.Semaphore(self._concurrency)
         self._waiting = 0
         self._running: set[CompileProcess] = set()

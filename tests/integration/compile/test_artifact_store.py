@@ -16,11 +16,11 @@ from hibana_server.domain.errors import DataLoss, FailedPrecondition, Unavailabl
 from hibana_server.domain.executions import Cache
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier
 from hibana_server.sandbox import artifact_keys, artifacts
-from tests.framework.wasm import locals_times_branches, wat
+from tests.framework.wasm import slow_to_compile, wat
 from tests.integration.compile.conftest import Lab
 
 ADD = wat('(module (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))')
-SLOW = locals_times_branches(loops=5_000)
+SLOW = slow_to_compile()
 
 
 def numbered(number: int) -> bytes:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.framework.wasm import locals_times_branches
+from tests.framework.wasm import slow_to_compile
 
 FRONT = """
 import asyncio, hashlib, pathlib, sys
@@ -41,7 +41,7 @@ def test_front_never_imports_the_engine() -> None:
 
 def test_worker_dies_with_the_front_and_leaves_nothing(tmp_path: Path) -> None:
     wasm = tmp_path / "slow.wasm"
-    wasm.write_bytes(locals_times_branches(loops=5_000))
+    wasm.write_bytes(slow_to_compile())
     command = [sys.executable, "-c", FRONT, str(tmp_path), str(wasm)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as front:
         assert front.stdout is not None

@@ -14,20 +14,21 @@ import wasmtime
 from hibana_server.domain.errors import DataLoss, Exhausted, Invalid, Unavailable
 from hibana_server.domain.executions import Cache
 from hibana_server.domain.modules import Finding
-from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier
+from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier, TierPolicy
 from hibana_server.sandbox.worker.engine import compile_config, worker_engine
-from tests.framework.wasm import functions, locals_times_branches, resvg, wat
+from tests.framework.wasm import functions, locals_times_branches, resvg, slow_to_compile, wat
 from tests.integration.compile.conftest import Lab
 
 ADD = wat('(module (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))')
 USER = DEFAULT_POLICIES[Tier.USER]
-# Keeps the compiler busy for some ten seconds within its memory.
-SLOW = locals_times_branches(loops=5_000)
+SLOW = slow_to_compile()
+# What a compile may cost is tried with modules that the gate would refuse at once.
+UNGATED = replace(USER, static=replace(USER.static, locals_times_branches=1 << 40, nesting=1 << 20))
 
 
-async def refused(lab: Lab, data: bytes, tier: Tier = Tier.USER) -> Invalid:
+async def refused(lab: Lab, data: bytes, policy: TierPolicy = USER) -> Invalid:
     with pytest.raises(Invalid) as caught:
-        await lab.compile(data, tier)
+        await lab.compile(data, policy=policy)
     assert lab.files() == []
     finding = caught.value.findings[0]
     assert isinstance(finding, Finding)
@@ -108,7 +109,7 @@ async def test_bytes_with_another_digest_are_not_compiled(lab: Lab, tmp_path: Pa
 
 
 async def test_module_that_asks_for_13_gb_is_refused(lab: Lab) -> None:
-    error = await refused(lab, locals_times_branches())
+    error = await refused(lab, locals_times_branches(), UNGATED)
     assert error.reason == "COMPILE_BUDGET"
     assert "1536 MiB" in error.message
     assert (await lab.compile(ADD)).cache is Cache.COMPILED
@@ -191,6 +192,9 @@ async def test_worker_is_confined_before_it_compiles(lab: Lab) -> None:
     status = (process / "status").read_text()
     assert "NoNewPrivs:\t1" in status
     assert os.sched_getscheduler(int(process.name)) == os.SCHED_IDLE
+    # In a session of its own it would have a full share of the processors all the same; a group keeps ctrl-C off.
+    assert os.getsid(int(process.name)) == os.getsid(0)
+    assert os.getpgid(int(process.name)) == int(process.name)
     variables = [entry.split(b"=")[0] for entry in (process / "environ").read_bytes().split(b"\0") if entry]
     assert variables == [b"PYTHONPATH"]
     targets = {str(each.readlink()).split(":")[0] for each in (process / "fd").iterdir()}

@@ -7,6 +7,7 @@ import re
 from hibana_server.domain.modules import Finding, Severity
 from hibana_server.domain.text import clean
 from hibana_server.sandbox.compile_frames import Refused
+from hibana_server.sandbox.features import GC, OFF, Feature
 
 _LONGEST = 400
 _INVALID = "Invalid input WebAssembly code at offset "
@@ -14,39 +15,34 @@ _AT_OFFSET = re.compile(r" ?\(at offset 0x([0-9a-f]+)\)")
 # The engine names a switched-off proposal in one of these ways.
 _DISABLED = re.compile(
     r"(?P<a>[\w \-]+?) support is not enabled"
-    r"|(?P<b>[\w \-]+?) proposal (?:is )?not enabled"
+    r"|(?P<b>[\w \-]+?) proposal (?:is )?(?:not enabled|disabled)"
     r"|support for (?P<c>[\w \-]+?) is (?:not enabled|disabled)"
-    r"|(?P<d>[\w \-]+?) (?:is|are) (?:not enabled|disabled)"
+    r"|(?P<d>[\w \-]+?) (?:proposal )?must be enabled"
+    r"|requires? (?:the )?`?(?P<e>[\w \-]+?)`? (?:feature|proposal)"
+    r"|(?P<f>[\w\-]+) feature required"
+    r"|without the (?P<g>[\w \-]+?) feature"
+    r"|(?P<h>function references|custom descriptors) required"
+    r"|(?P<i>[\w \-]+?) (?:is|are) (?:not enabled|disabled)"
 )
-_PROPOSALS = {
-    "tail calls": "tail calls",
-    "threads": "threads",
-    "exceptions": "exception handling",
-    "legacy exceptions": "exception handling",
-    "relaxed simd": "relaxed SIMD",
-    "wide arithmetic": "wide arithmetic",
-    "gc": "garbage-collected types",
-    "function references": "typed function references",
-    "multi-memory": "more than one memory (multi-memory)",
-    "memory64": "64-bit memory (memory64)",
-    "stack switching": "stack switching",
-    "shared-everything-threads": "shared-everything threads",
-    "custom page sizes": "custom page sizes",
-}
+# An initialiser that came with garbage-collected types; the engine does not name the proposal.
+_GC_CONSTANT = "global.get of locally defined global"
+_FEATURES = {name: feature for feature in OFF for name in (feature.title.lower(), *feature.engine_names)}
 
 
 def refusal(message: str) -> Refused:
     """Build the refusal for an error text of the engine's validator or compiler."""
     text, where = _cause(clean(" ".join(message.split()), 4096))
+    if _GC_CONSTANT in text:
+        return _switched_off(GC, where)
     found = _DISABLED.search(text)
     if found:
-        named = next(part for part in found.groups() if part).strip().lower()
-        proposal = next((shown for key, shown in _PROPOSALS.items() if named.endswith(key)), named)
-        return _refused(
-            "FEATURE_DISABLED",
-            f"The module uses {proposal}, which is switched off here{where}.",
-            f"Build without {proposal}.",
-        )
+        named = next(part for part in found.groups() if part).strip().lower().replace("_", " ")
+        # Words of the sentence may stand before the name, so the longest name that ends it counts.
+        name = max((name for name in _FEATURES if named.endswith(name)), key=len, default=None)
+        if name is None:
+            text = f"The module uses {named}, which is switched off here{where}."
+            return _refused("FEATURE_DISABLED", text, f"Build without {named}.")
+        return _switched_off(_FEATURES[name], where)
     # The cause stands last, so the front of a long text is what gives way.
     shown = text if len(text) <= _LONGEST else "…" + text[-_LONGEST + 1 :]
     return _refused(
@@ -67,6 +63,11 @@ def _cause(text: str) -> tuple[str, str]:
     if found:
         return text.replace(found[0], "", 1), f" (at offset 0x{found[1]})"
     return text, ""
+
+
+def _switched_off(feature: Feature, where: str) -> Refused:
+    text = f"The module uses {feature.title}, which is switched off here{where}: {feature.reason}."
+    return _refused("FEATURE_DISABLED", text, feature.fix)
 
 
 def _refused(reason: str, text: str, fix: str) -> Refused:

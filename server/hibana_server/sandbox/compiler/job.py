@@ -10,6 +10,7 @@ import wasmtime
 from hibana_server.domain.modules import Finding, Severity
 from hibana_server.sandbox.compile_frames import Accepted, CompileAnswer, CompileRequest, Refused
 from hibana_server.sandbox.compiler.engine_errors import refusal
+from hibana_server.sandbox.engine_settings import profile_of
 from hibana_server.sandbox.gate.errors import Refused as GateRefused
 from hibana_server.sandbox.gate.inspect import inspect
 from hibana_server.sandbox.worker.engine import compile_config
@@ -27,7 +28,8 @@ def run(request: CompileRequest) -> CompileAnswer:
         return Refused(refused.reason, (refused.finding,))
     try:
         # Without the pooling allocator: it reserves far more address space than the walls leave.
-        module = wasmtime.Module(wasmtime.Engine(compile_config()), data)
+        engine = wasmtime.Engine(compile_config(profile_of(facts.convention)))
+        module = wasmtime.Module(engine, data)
         serialized = module.serialize()
     except wasmtime.WasmtimeError as error:
         return refusal(str(error))

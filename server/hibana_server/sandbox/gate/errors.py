@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from hibana_server.domain.modules import Finding, Severity
+from hibana_server.sandbox.features import Feature
 
 
 class Refused(Exception):
@@ -28,13 +29,14 @@ class Malformed(Refused):
 
 
 class LimitPassed(Refused):
-    """The module is larger, in one way or another, than its tier allows."""
+    """The module is larger, in one way or another, than its tier allows; `where` says in which part."""
 
     reason = "MODULE_LIMIT"
 
-    def __init__(self, limit: str, found: int, allowed: int, fix: str = "") -> None:
+    def __init__(self, limit: str, found: int, allowed: int, fix: str = "", *, where: str = "") -> None:
         fix = fix or "Make the module smaller, or ask an administrator to upload it as an admin module."
-        super().__init__(f"{limit}: the module has {found}, this tier allows {allowed}.", fix)
+        place = f" ({where})" if where else ""
+        super().__init__(f"{limit}: the module has {found}{place}, this tier allows {allowed}.", fix)
 
 
 class FeatureUsed(Refused):
@@ -42,8 +44,5 @@ class FeatureUsed(Refused):
 
     reason = "FEATURE_DISABLED"
 
-    def __init__(self, feature: str, fix: str = "") -> None:
-        super().__init__(
-            f"The module uses {feature}, which is switched off here.",
-            fix or f"Build without {feature}.",
-        )
+    def __init__(self, feature: Feature) -> None:
+        super().__init__(f"The module uses {feature.title}, which is switched off here: {feature.reason}.", feature.fix)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from hibana_server.sandbox.gate.errors import FeatureUsed, Malformed
+from hibana_server.sandbox.gate.errors import Malformed
 
 MAGIC = b"\0asm"
 CORE_VERSION = b"\x01\0\0\0"
-COMPONENT_LAYER = b"\x01\0"
+COMPONENT_HEADER = MAGIC + b"\x0d\0\x01\0"
+_COMPONENT_LAYER = b"\x01\0"
 
 _ELF_OS_ABI_WASMTIME = 200
 _BUILD = "Upload the .wasm file that the compiler or linker wrote."
@@ -33,6 +34,11 @@ _LOOKS: tuple[tuple[bytes, str, str], ...] = (
 )
 
 
+def is_component(data: bytes) -> bool:
+    """Tell whether the bytes begin as a component does."""
+    return data.startswith(COMPONENT_HEADER)
+
+
 def check_header(data: bytes) -> None:
     """Demand the 8 bytes every core module begins with, and say what other bytes look like."""
     if data.startswith(MAGIC + CORE_VERSION):
@@ -47,13 +53,14 @@ def check_header(data: bytes) -> None:
     raise Malformed(f"The bytes look like {what}, not like a WebAssembly module.", fix)
 
 
-def _other_version(data: bytes) -> Malformed | FeatureUsed:
+def _other_version(data: bytes) -> Malformed:
     if len(data) < 8:
         return Malformed("The module ends inside its header.", "Upload it again; the file was cut off.")
-    if data[6:8] == COMPONENT_LAYER:
-        return FeatureUsed(
-            "the component model",
-            "Components are served by a later release; upload a core module (target wasm32-wasip1) until then.",
+    if data[6:8] == _COMPONENT_LAYER:
+        draft = int.from_bytes(data[4:6], "little")
+        return Malformed(
+            f"The component has binary format version {draft}; version 13 is supported.",
+            "Build it with a current toolchain.",
         )
     version = int.from_bytes(data[4:8], "little")
     return Malformed(f"The module has binary format version {version}; version 1 is supported.", _BUILD)

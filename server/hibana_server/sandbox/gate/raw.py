@@ -54,13 +54,21 @@ class RawModule:
     """Type index of each function, imported ones first."""
     imported_functions: int = 0
     memories: list[Bounds] = field(default_factory=list)
+    imported_memories: int = 0
     tables: int = 0
+    table_elements: int = 0
+    """Declared minimum elements of all tables that are not imported."""
     globals: int = 0
+    element_segments: int = 0
+    elements: int = 0
+    data_segments: int = 0
     exports: list[RawExport] = field(default_factory=list)
     other_exports: set[str] = field(default_factory=set)
     """Names of exported memories, tables and globals."""
     has_code: bool = False
     custom_sections: list[str] = field(default_factory=list)
+    custom_bytes: int = 0
+    """Custom sections together, names and DWARF apart."""
 
 
 def wit_name(core: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hibana_server.sandbox.gate.errors import LimitPassed, Malformed
+from hibana_server.sandbox.gate.instructions import skip_expressions, skip_numbers
 
 
 class Reader:
@@ -21,9 +22,23 @@ class Reader:
         return self._position
 
     @property
+    def data(self) -> bytes:
+        """The bytes that offsets point into."""
+        return self._data
+
+    @property
+    def end(self) -> int:
+        """Offset behind the region's last byte."""
+        return self._end
+
+    @property
     def left(self) -> int:
         """Bytes not yet read."""
         return self._end - self._position
+
+    def peek(self) -> int | None:
+        """Return the next byte and leave it there; None at the end."""
+        return self._data[self._position] if self.left else None
 
     def byte(self) -> int:
         """Read one byte."""
@@ -61,13 +76,21 @@ class Reader:
         self.skip(size)
         return Reader(self._data, start, start + size)
 
+    def skip_numbers(self, count: int) -> None:
+        """Pass over `count` LEB128 numbers."""
+        self._position = skip_numbers(self._data, self._position, self._end, count)
+
+    def skip_expressions(self, count: int = 1) -> None:
+        """Pass over `count` constant expressions."""
+        self._position = skip_expressions(self._data, self._position, self._end, count)
+
     def name(self, limit: int) -> str:
         """Read a UTF-8 name of at most `limit` bytes."""
         size = self.u32()
         if size > self.left:
             raise self.malformed("the data ends inside a name")
         if size > limit:
-            raise LimitPassed("Bytes of an import or export name", size, limit, "Shorten the name.")
+            raise LimitPassed("Bytes of one name", size, limit, "Shorten the name.")
         start = self._position
         self._position += size
         try:

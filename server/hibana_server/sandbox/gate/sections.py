@@ -1,24 +1,25 @@
 """Walk the sections of a core module and collect what is needed to judge and describe it.
 
 Every pass is linear in the bytes, counts are held against the limits before anything is collected, and only
-`Refused` errors leave. What is not read here (instructions, initialisers, segments) the compiler validates.
+`Refused` errors leave. What is read here only to be passed over (instructions, initialisers) the compiler validates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from hibana_server.sandbox import features
 from hibana_server.sandbox.gate.errors import FeatureUsed, LimitPassed
 from hibana_server.sandbox.gate.limits import GateLimits
 from hibana_server.sandbox.gate.raw import RawExport, RawImport, RawModule, wit_text
 from hibana_server.sandbox.gate.reader import Reader
+from hibana_server.sandbox.gate.segments import read_code, read_data, read_elements
 from hibana_server.sandbox.gate.types import (
     function_definition,
     global_text,
     memory_bounds,
     reference_type,
     table_bounds,
-    value_type,
 )
 
 HEADER_BYTES = 8
@@ -27,23 +28,24 @@ _CUSTOM, _TAG = 0, 13
 # The order that sections must keep; their identifiers are not in that order.
 _RANKS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 7, 7: 8, 8: 9, 9: 10, 12: 11, 10: 12, 11: 13}
 _DEBUG_SECTIONS = ("name", ".debug_")
+_TABLE_WITH_INITIALISER = 0x40
+_COMPACT_KINDS = frozenset({0x7E, 0x7F})
+"""In place of the kind of an import: several names of one module follow."""
 
 
-def read_sections(data: bytes, limits: GateLimits) -> RawModule:
-    """Read a module whose header was checked. Raises Refused."""
+def read_sections(data: bytes, limits: GateLimits, start: int = 0, end: int | None = None) -> RawModule:
+    """Read a module whose header was checked; inside of a component it lies from `start` to `end`. Raises Refused."""
     module = RawModule()
-    reader = Reader(data, HEADER_BYTES, len(data))
-    last_rank = custom_bytes = 0
+    reader = Reader(data, start + HEADER_BYTES, len(data) if end is None else end)
+    last_rank = 0
     while reader.left:
         identifier = reader.byte()
         section = reader.region(reader.u32())
         if identifier == _CUSTOM:
-            custom_bytes += _custom(section, module, limits)
-            if custom_bytes > limits.custom_bytes:
-                raise LimitPassed("Bytes of custom sections", custom_bytes, limits.custom_bytes, "Strip the module.")
+            read_custom(section, module, limits)
             continue
         if identifier == _TAG:
-            raise FeatureUsed("exception handling")
+            raise FeatureUsed(features.EXCEPTIONS)
         rank = _RANKS.get(identifier)
         if rank is None:
             raise section.malformed(f"unknown section {identifier}")
@@ -59,13 +61,17 @@ def read_sections(data: bytes, limits: GateLimits) -> RawModule:
     return module
 
 
-def _custom(section: Reader, module: RawModule, limits: GateLimits) -> int:
+def read_custom(section: Reader, module: RawModule, limits: GateLimits) -> None:
+    """Note a custom section, whose content nobody reads; names and DWARF do not count as bytes."""
     size = section.left
     name = section.name(limits.name_bytes)
     module.custom_sections.append(name)
     if len(module.custom_sections) > limits.custom_sections:
         raise LimitPassed("Custom sections", len(module.custom_sections), limits.custom_sections, "Strip the module.")
-    return 0 if name.startswith(_DEBUG_SECTIONS) else size
+    if not name.startswith(_DEBUG_SECTIONS):
+        module.custom_bytes += size
+    if module.custom_bytes > limits.custom_bytes:
+        raise LimitPassed("Bytes of custom sections", module.custom_bytes, limits.custom_bytes, "Strip the module.")
 
 
 def _types(section: Reader, module: RawModule, limits: GateLimits) -> None:
@@ -78,6 +84,8 @@ def _imports(section: Reader, module: RawModule, limits: GateLimits) -> None:
         origin = section.name(limits.name_bytes)
         name = section.name(limits.name_bytes)
         kind = section.byte()
+        if not name and kind in _COMPACT_KINDS:
+            raise FeatureUsed(features.COMPACT_IMPORTS)
         match kind:
             case 0:
                 index = _type_index(section, module)
@@ -92,13 +100,16 @@ def _imports(section: Reader, module: RawModule, limits: GateLimits) -> None:
                 module.imports.append(RawImport(origin, name, "table", None, text))
             case 2:
                 module.memories.append(memory_bounds(section, limits))
+                module.imported_memories += 1
                 text = f"{module.memories[-1].spell()} pages"
                 module.imports.append(RawImport(origin, name, "memory", None, text))
             case 3:
                 module.globals += 1
                 module.imports.append(RawImport(origin, name, "global", None, global_text(section)))
             case 4:
-                raise FeatureUsed("exception handling")
+                raise FeatureUsed(features.EXCEPTIONS)
+            case 0x20:  # a function of exactly the type named
+                raise FeatureUsed(features.CUSTOM_DESCRIPTORS)
             case _:
                 raise section.malformed(f"unknown kind of import {kind:#04x}")
     _check_spaces(module, limits)
@@ -111,12 +122,10 @@ def _functions(section: Reader, module: RawModule, limits: GateLimits) -> None:
 
 def _tables(section: Reader, module: RawModule, limits: GateLimits) -> None:
     for _ in range(section.count("Tables", limits.tables - module.tables, item_bytes=3)):
-        elements = section.byte()
-        if elements == 0x40:  # a table with an initialiser
-            raise FeatureUsed("typed function references")
-        if elements not in {0x70, 0x6F}:
-            raise section.malformed(f"unknown type of table {elements:#04x}")
-        table_bounds(section, limits)
+        if section.peek() == _TABLE_WITH_INITIALISER:
+            raise FeatureUsed(features.FUNCTION_REFERENCES)
+        reference_type(section)
+        module.table_elements += table_bounds(section, limits).minimum
         module.tables += 1
 
 
@@ -127,9 +136,11 @@ def _memories(section: Reader, module: RawModule, limits: GateLimits) -> None:
 
 
 def _globals(section: Reader, module: RawModule, limits: GateLimits) -> None:
-    # Initialisers are expressions: the compiler reads them.
-    module.globals += section.count("Globals", limits.globals - module.globals, item_bytes=4)
-    section.skip(section.left)
+    count = section.count("Globals", limits.globals - module.globals, item_bytes=4)
+    for _ in range(count):
+        global_text(section)
+        section.skip_expressions()
+    module.globals += count
 
 
 def _exports(section: Reader, module: RawModule, limits: GateLimits) -> None:
@@ -147,7 +158,7 @@ def _exports(section: Reader, module: RawModule, limits: GateLimits) -> None:
         elif kind <= 3:
             module.other_exports.add(name)
         elif kind == 4:
-            raise FeatureUsed("exception handling")
+            raise FeatureUsed(features.EXCEPTIONS)
         else:
             raise section.malformed(f"unknown kind of export {kind:#04x}")
 
@@ -155,26 +166,6 @@ def _exports(section: Reader, module: RawModule, limits: GateLimits) -> None:
 def _start(section: Reader, module: RawModule, _limits: GateLimits) -> None:
     if section.u32() >= len(module.functions):
         raise section.malformed("the start function does not exist")
-
-
-def _code(section: Reader, module: RawModule, limits: GateLimits) -> None:
-    module.has_code = True
-    defined = len(module.functions) - module.imported_functions
-    if section.u32() != defined:
-        raise section.malformed("the number of function bodies differs from the number of functions")
-    for _ in range(defined):
-        size = section.u32()
-        if size > limits.function_bytes:
-            raise LimitPassed("Bytes of one function", size, limits.function_bytes, "Split the largest function.")
-        body = section.region(size)
-        # Groups of no locals are allowed, so their number is bounded like that of the locals themselves.
-        groups = body.count("Locals of one function", limits.locals, item_bytes=2)
-        total = 0
-        for _ in range(groups):
-            total += body.u32()
-            value_type(body)
-        if total > limits.locals:
-            raise LimitPassed("Locals of one function", total, limits.locals, "Split the largest function.")
 
 
 def _type_index(section: Reader, module: RawModule) -> int:
@@ -186,7 +177,7 @@ def _type_index(section: Reader, module: RawModule) -> int:
 
 def _check_spaces(module: RawModule, limits: GateLimits) -> None:
     if len(module.memories) > 1:
-        raise FeatureUsed("more than one memory (multi-memory)", "Build with a single memory.")
+        raise FeatureUsed(features.MULTI_MEMORY)
     if module.tables > limits.tables:
         raise LimitPassed("Tables", module.tables, limits.tables)
 
@@ -200,6 +191,8 @@ _SECTIONS: dict[int, Callable[[Reader, RawModule, GateLimits], None]] = {
     6: _globals,
     7: _exports,
     8: _start,
-    10: _code,
+    9: read_elements,
+    10: read_code,
+    11: read_data,
 }
-"""Readers by section identifier; element (9), data (11) and data count (12) are left to the compiler."""
+"""Readers by section identifier; the data count (12) is left to the compiler."""

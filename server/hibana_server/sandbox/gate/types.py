@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hibana_server.sandbox import features
 from hibana_server.sandbox.gate.errors import FeatureUsed, LimitPassed
 from hibana_server.sandbox.gate.limits import GateLimits
 from hibana_server.sandbox.gate.raw import Bounds, wit_name
@@ -20,22 +21,20 @@ _VALUE_TYPES = {
     0x70: "funcref",
     0x6F: "externref",
 }
-_EXCEPTIONS = "exception handling"
-_GC = "garbage-collected types"
-_REFERENCES = "typed function references"
-_SWITCHING = "stack switching"
 _OTHER_VALUE_TYPES = {
-    0x63: _REFERENCES,
-    0x64: _REFERENCES,
-    0x69: _EXCEPTIONS,
-    0x74: _EXCEPTIONS,
-    0x68: _SWITCHING,
-    0x75: _SWITCHING,
-    **dict.fromkeys((0x6A, 0x6B, 0x6C, 0x6D, 0x6E, 0x71, 0x72, 0x73), _GC),
+    0x63: features.FUNCTION_REFERENCES,
+    0x64: features.FUNCTION_REFERENCES,
+    0x69: features.EXCEPTIONS,
+    0x74: features.EXCEPTIONS,
+    0x68: features.STACK_SWITCHING,
+    0x75: features.STACK_SWITCHING,
+    **dict.fromkeys((0x6A, 0x6B, 0x6C, 0x6D, 0x6E, 0x71, 0x72, 0x73), features.GC),
+    0x62: features.CUSTOM_DESCRIPTORS,
 }
 _OTHER_DEFINITIONS = {
-    **dict.fromkeys((0x4E, 0x4F, 0x50, 0x5E, 0x5F), _GC),
-    0x5D: _SWITCHING,
+    **dict.fromkeys((0x4E, 0x4F, 0x50, 0x5E, 0x5F), features.GC),
+    0x5D: features.STACK_SWITCHING,
+    **dict.fromkeys((0x4C, 0x4D), features.CUSTOM_DESCRIPTORS),
 }
 _FUNCTION = 0x60
 
@@ -80,11 +79,11 @@ def memory_bounds(reader: Reader, limits: GateLimits) -> Bounds:
     flags = reader.byte()
     if flags > _HAS_MAXIMUM:
         if flags & _SHARED:
-            raise FeatureUsed("threads (a shared memory)", "Build without threads and atomics.")
+            raise FeatureUsed(features.THREADS)
         if flags & _WIDE:
-            raise FeatureUsed("64-bit memory (memory64)", "Build for wasm32.")
+            raise FeatureUsed(features.MEMORY64)
         if flags & _PAGE_SIZE:
-            raise FeatureUsed("custom page sizes")
+            raise FeatureUsed(features.CUSTOM_PAGE_SIZES)
         raise reader.malformed(f"unknown memory flags {flags:#04x}")
     bounds = _bounds(reader, flags)
     if bounds.minimum > MAX_PAGES or (bounds.maximum or 0) > MAX_PAGES:
@@ -105,9 +104,9 @@ def table_bounds(reader: Reader, limits: GateLimits) -> Bounds:
     flags = reader.byte()
     if flags > _HAS_MAXIMUM:
         if flags & _SHARED:
-            raise FeatureUsed("threads (a shared table)", "Build without threads and atomics.")
+            raise FeatureUsed(features.THREADS)
         if flags & _WIDE:
-            raise FeatureUsed("64-bit tables (memory64)", "Build for wasm32.")
+            raise FeatureUsed(features.MEMORY64)
         raise reader.malformed(f"unknown table flags {flags:#04x}")
     bounds = _bounds(reader, flags)
     if bounds.minimum > limits.table_elements:
@@ -121,7 +120,7 @@ def global_text(reader: Reader) -> str:
     mutability = reader.byte()
     if mutability > 1:
         if mutability & 2:
-            raise FeatureUsed("shared globals", "Build without threads and atomics.")
+            raise FeatureUsed(features.THREADS)
         raise reader.malformed(f"unknown mutability {mutability:#04x}")
     return f"{'mut ' if mutability else ''}{wit_name(kind)}"
 
