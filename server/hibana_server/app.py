@@ -14,9 +14,9 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -26,17 +26,19 @@ from hibana_server.auth.tokens import TokenVerifier
 from hibana_server.domain.errors import Invalid, Unavailable
 from hibana_server.domain.executions import Execution, Outcome
 from hibana_server.domain.ids import now_us
-from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier
+from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier, TierPolicy
 from hibana_server.gateway.ops import OpsApp, OpsServer
 from hibana_server.rpc import server as rpc_server
 from hibana_server.rpc.calls import current_log_fields
 from hibana_server.rpc.server import RpcServer
 from hibana_server.sandbox.artifacts import ArtifactStore
+from hibana_server.sandbox.frames import Wall
 from hibana_server.sandbox.pool import Pool
 from hibana_server.sandbox.pool_settings import PoolSettings
 from hibana_server.services.catalog import Catalog
 from hibana_server.services.executions import Executions
 from hibana_server.services.registry import Registry
+from hibana_server.services.revocation import Revocation
 from hibana_server.services.uploads import Uploads
 from hibana_server.settings.addresses import Address, parse_address
 from hibana_server.settings.model import Settings
@@ -46,6 +48,7 @@ from hibana_server.storage.migrate import upgrade
 from hibana_server.storage.sqlite.executions import SqliteExecutionStore
 from hibana_server.storage.sqlite.modules import SqliteModuleStore
 from hibana_server.telemetry import logs
+from hibana_server.telemetry.heap import give_back
 from hibana_server.telemetry.metrics import Metrics
 
 log = structlog.get_logger("hibana.app")
@@ -111,22 +114,27 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         )
         await artifacts.start()
         stack.push_async_callback(artifacts.stop)
-        pool = Pool(_pool_settings(settings))
+        pool = Pool(_pool_settings(settings, artifacts.folders()))
         await pool.start()
+        _tell_walls(pool.walls)
         stack.push_async_callback(pool.stop)
         metrics.numbers("pool", pool.stats)
+        metrics.states("sandbox_wall", "wall", lambda: {wall.name: wall.stands for wall in pool.walls})
         metrics.numbers("artifacts", artifacts.stats, counters=("compiles", "refused", "found", "damaged", "evicted"))
 
         def count(record: Execution, tier: Tier) -> None:
             seconds = record.usage.execution_ns / 1e9
             metrics.execution(tier, record.outcome or "", record.cache or "", seconds)
 
-        catalog = Catalog(modules, DEFAULT_POLICIES)
+        policies = _policies(settings)
+        catalog = Catalog(modules, policies)
         executions = Executions(catalog, artifacts, blobs, pool, records, count)
         metrics.numbers("executions", lambda: {"running": executions.running})
+        revocation = asyncio.create_task(Revocation(modules, executions).watch())
+        stack.callback(revocation.cancel)
         rpc = rpc_server.build(
             registry=Registry(modules, catalog),
-            uploads=Uploads(modules, blobs, artifacts, DEFAULT_POLICIES),
+            uploads=Uploads(modules, blobs, artifacts, policies),
             executions=executions,
             verifier=verifier,
             metrics=metrics,
@@ -186,7 +194,9 @@ async def _serve_until_signal(settings: Settings) -> None:
             lost_records=service.lost_records,
         )
         _greet(service)
+        giving_back = asyncio.create_task(give_back())
         await stop.wait()
+        giving_back.cancel()
 
 
 def _addresses(settings: Settings) -> tuple[Address, Address | None]:
@@ -213,7 +223,12 @@ def _listen(rpc: RpcServer, listen: Address) -> int:
         ) from None
 
 
-def _pool_settings(settings: Settings) -> PoolSettings:
+def _policies(settings: Settings) -> dict[Tier, TierPolicy]:
+    static = {Tier.USER: settings.gate_user, Tier.ADMIN: settings.gate_admin, Tier.SYSTEM: settings.gate_system}
+    return {tier: replace(policy, static=static[tier].limits()) for tier, policy in DEFAULT_POLICIES.items()}
+
+
+def _pool_settings(settings: Settings, folders: Mapping[Tier, Path]) -> PoolSettings:
     cpus = os.cpu_count() or 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return PoolSettings(
@@ -222,7 +237,19 @@ def _pool_settings(settings: Settings) -> PoolSettings:
         max_queue=settings.pool.max_queue,
         idle_seconds=settings.pool.idle_seconds,
         module_cache_bytes=settings.pool.module_cache_bytes,
+        readable=folders,
+        require_walls=frozenset(settings.sandbox.require_walls),
+        worker_memory_bytes=settings.pool.worker_memory_bytes,
+        isolate_callers=settings.pool.isolate_callers,
     )
+
+
+def _tell_walls(walls: tuple[Wall, ...]) -> None:
+    """Log which walls stand around every sandbox process, and each that does not with what would make it."""
+    log.info("walls", **{wall.name: wall.detail for wall in walls if wall.stands})
+    for wall in walls:
+        if not wall.stands:
+            log.warning("wall_missing", wall=wall.name, detail=wall.detail, fix=wall.fix)
 
 
 def _greet(service: Service) -> None:

@@ -9,19 +9,22 @@ from pathlib import Path
 
 import wasmtime
 
-from tests.bench import invoke, memory, programs, stdout
-from tests.bench.uploads import upload
+from tests.bench import invoke, isolation, memory, neighbours, programs, raw, stdout
+from tests.bench.uploads import TINY, upload
 from tests.framework.server import Server
-
-TINY = """
-(module (memory (export "memory") 1)
-  (func (export "add") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1))))
-"""
 
 
 def main() -> int:
     """Measure what the arguments name, or everything, and print one JSON object."""
-    parts = {"invoke": invoke.measure, "stdout": stdout.measure, "programs": programs.measure, "memory": memory.measure}
+    parts = {
+        "raw": raw.measure,
+        "invoke": invoke.measure,
+        "neighbours": neighbours.measure,
+        "isolation": isolation.measure,
+        "stdout": stdout.measure,
+        "programs": programs.measure,
+        "memory": memory.measure,
+    }
     chosen = sys.argv[1:] or list(parts)
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch, Server(Path(scratch, "data"), {"LOG_ACCESS": "false"}) as server:
@@ -30,6 +33,8 @@ def main() -> int:
         for name in chosen:
             figures |= parts[name](server)
             print(json.dumps({k: round(v, 3) for k, v in figures.items()}, indent=2), file=sys.stderr)
+        if {"raw", "invoke"} <= set(chosen):
+            figures["service tax"] = figures["invoke - echo p50 us"] / figures["raw fresh call us"]
     print(json.dumps({k: round(v, 3) for k, v in figures.items()}))
     return 0
 

@@ -13,7 +13,7 @@ from typing import Any
 import wasmtime
 
 from hibana_server.domain.executions import Cache, Limits, Outcome, Output, RunEnd, Stream
-from hibana_server.domain.ports import Artifact, Job
+from hibana_server.domain.ports import Artifact, Claim, Job
 from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox.pool import Pool
 from hibana_server.sandbox.reserved import ReservedSandbox
@@ -110,6 +110,10 @@ class Bench:
         """Return the process ids of the workers, as the kernel knows them."""
         return processes.descendants(self.zygote)
 
+    def busy(self) -> list[int]:
+        """Return the process ids of the workers that run a job."""
+        return [worker.pid for worker in self.pool._workers.values() if worker.busy]
+
     def job(self, module: str | bytes, function: str = "_start", *arguments: float, **rest: Any) -> Job:
         """Describe a call of a guest by its name, or of a module's bytes; `rest` are fields of Job and Limits."""
         code = wasm(module) if isinstance(module, str) else module
@@ -126,7 +130,7 @@ class Bench:
 
     async def acquire(self, job: Job, tier: Tier = Tier.USER, caller: str = "alice") -> ReservedSandbox:
         """Reserve a sandbox for a job."""
-        return await self.pool.acquire(tier, caller, job.artifact.key, job.limits.memory_bytes)
+        return await self.pool.acquire(Claim(tier, caller, caller, job.artifact.key, job.limits.memory_bytes))
 
     async def start(self, job: Job, tier: Tier = Tier.USER, caller: str = "alice") -> tuple[ReservedSandbox, Listener]:
         """Start a job in a sandbox of its own."""

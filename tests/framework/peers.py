@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from hibana_server.domain.alarms import Alarms
 from hibana_server.domain.executions import Cache, Limits, Outcome
 from hibana_server.domain.ports import Artifact, Job
 from hibana_server.domain.tiers import Tier
@@ -71,6 +72,7 @@ class Peer:
             Born(self.process.pid, os.pidfd_open(self.process.pid), ours),
             Tier.USER,
             grace,
+            Alarms(),
             self._on_idle,
         )
 

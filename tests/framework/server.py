@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -34,6 +34,7 @@ READY_SECONDS = 30.0
 STOP_SECONDS = 25.0
 """What the contract grants between SIGTERM and the end."""
 KEPT_LINES = 5000
+ADDRESSES = ("--listen", "127.0.0.1:0", "--http", "127.0.0.1:0")
 TTL = 3600.0
 
 
@@ -44,16 +45,21 @@ class ServerFailed(Exception):
 class Server:
     """One server on one data directory. Starting, stopping and starting again keep the directory, not the ports."""
 
-    def __init__(self, data_dir: Path, settings: Mapping[str, str] | None = None) -> None:
-        """Take settings as variables without prefix: `{"DRAIN_SECONDS": "1"}`."""
+    def __init__(
+        self, data_dir: Path, settings: Mapping[str, str] | None = None, *, before: Sequence[str | Path] = ()
+    ) -> None:
+        """Take settings as variables without prefix, `{"DRAIN_SECONDS": "1"}`, and a command that runs the server."""
         self.data_dir = data_dir
         self.address = ""
         """Where gRPC listens."""
         self.http = ""
         """Where /healthz and /metrics listen."""
         self._settings = dict(settings or {})
+        self._before = before
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
+        self.line_count = 0
+        """Log lines since the last start."""
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._changed = threading.Condition()
         self._closed = False
@@ -92,9 +98,10 @@ class Server:
         if self._process is not None:
             raise ServerFailed("the server of this data directory is running already")
         self._lines.clear()
+        self.line_count = 0
         self._closed = False
         self._process = subprocess.Popen(
-            [COMMAND, "serve", "--data-dir", self.data_dir, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"],
+            [*self._before, COMMAND, "serve", "--data-dir", self.data_dir, *ADDRESSES],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -142,6 +149,11 @@ class Server:
         self._collect()
         return left
 
+    @property
+    def process_ended(self) -> bool:
+        """Tell whether the server is not running (any more)."""
+        return self._process is None or self._process.poll() is not None
+
     def descendants(self) -> list[int]:
         """Return the processes that the server has started, directly or not."""
         return descendants(self._running().pid)
@@ -153,6 +165,11 @@ class Server:
         with self._changed:
             lines = list(self._lines)
         return [record for line in lines if (record := _record(line)) is not None]
+
+    def lines(self, since: int = 0) -> list[str]:
+        """Return the log lines since the last start as they are, without the first `since`; at most KEPT_LINES."""
+        with self._changed:
+            return list(self._lines)[max(0, since - self.line_count + len(self._lines)) :]
 
     def text(self) -> str:
         """Return the last lines of the log as they are."""
@@ -207,6 +224,7 @@ class Server:
         for line in process.stderr:
             with self._changed:
                 self._lines.append(line)
+                self.line_count += 1
                 self._changed.notify_all()
         with self._changed:
             self._closed = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -51,9 +52,14 @@ class _Speaking:
         return functools.partial(getattr(self._stub, name), **self._defaults)
 
 
-def connect(address: str, token: str | None, subject: str = "") -> Stubs:
-    """Open a channel of its own; `token` None sends no credentials."""
-    channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+def connect(
+    address: str,
+    token: str | None,
+    subject: str = "",
+    wrap: Callable[[grpc.aio.Channel], grpc.aio.Channel] = lambda channel: channel,
+) -> Stubs:
+    """Open a channel of its own; `token` None sends no credentials, `wrap` may put something around the channel."""
+    channel = wrap(grpc.aio.insecure_channel(address, options=OPTIONS))
     metadata = () if token is None else (("authorization", f"Bearer {token}"),)
 
     def speaking(stub: Any) -> Any:

@@ -51,8 +51,9 @@ def test_judgement_depends_on_tier_and_policy() -> None:
         judgement_digest(Tier.USER, replace(USER, host_functions=frozenset())),
         judgement_digest(Tier.USER, replace(USER, memory_bytes=1 << 20)),
         judgement_digest(Tier.USER, replace(USER, wasm_bytes=1 << 20)),
+        judgement_digest(Tier.USER, replace(USER, static=replace(USER.static, nesting=1))),
     }
-    assert len(digests) == 5
+    assert len(digests) == 6
     assert judgement_digest(Tier.USER, replace(USER, output_bytes=1)) in digests
 
 

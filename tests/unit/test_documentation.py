@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from hibana_server.domain.executions import Outcome
+from hibana_server.domain.static_limits import LARGE_LIMITS, USER_LIMITS, StaticLimits
 from hibana_server.domain.tiers import DEFAULT_POLICIES, MIB, Tier
+from hibana_server.sandbox.features import OFF
 from hibana_server.settings.model import variables
 from tests.framework.markdown import blocks, pattern
 
@@ -81,6 +84,19 @@ def test_every_log_event_of_the_table_is_logged() -> None:
     events = [name for cells in rows("docs/operations.md", "Logs") for name in re.findall(r"`([^`]+)`", cells[0])]
     assert len(events) > 10
     assert [event for event in events if f'"{event}"' not in SOURCES] == []
+
+
+def test_every_feature_that_is_off_is_listed_with_its_reason() -> None:
+    listed = [tuple(cells) for cells in rows("docs/guests.md", "Features")]
+    assert listed == [(feature.title, feature.reason, feature.fix) for feature in OFF]
+
+
+def test_every_static_limit_is_listed_with_its_numbers() -> None:
+    listed = {cells[1].strip("`"): cells[2:] for cells in rows("docs/guests.md", "Static limits")}
+    assert listed == {
+        field.name: [f"{getattr(USER_LIMITS, field.name):,}", f"{getattr(LARGE_LIMITS, field.name):,}"]
+        for field in fields(StaticLimits)
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

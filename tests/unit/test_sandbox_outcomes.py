@@ -61,6 +61,24 @@ def test_a_stack_overflow_tells_no_offset_that_is_none() -> None:
     assert not any("0xffffffff" in frame for frame in end.backtrace)
 
 
+@pytest.mark.parametrize(
+    ("code", "wants_results", "outcome"),
+    [(0, False, Outcome.OK), (0, True, Outcome.EXIT), (1, False, Outcome.EXIT), (255, False, Outcome.EXIT)],
+)
+def test_exit_codes_are_told_as_the_program_gave_them(code: int, wants_results: bool, outcome: Outcome) -> None:
+    seen = replace(CALM, exit_code=code, wants_results=wants_results, deadline_passed=True)
+    end = from_error(wasmtime.WasmtimeError("host function"), seen)
+    assert (end.outcome, end.exit_code) == (outcome, code)
+
+
+def test_a_system_call_with_arguments_that_do_not_exist() -> None:
+    text = "error while executing at wasm backtrace:\n 0: 0xa8 - run\n\nCaused by:\n number too small\x1b[2J"
+    end = from_error(wasmtime.WasmtimeError(text), CALM)
+    assert (end.outcome, end.code) == (Outcome.TRAP, "SYSTEM_CALL")
+    assert end.message.startswith("a system call of the guest failed: number too small")
+    assert end.message.isprintable()
+
+
 def test_hints_are_for_codes_that_exist() -> None:
     assert set(HINTS) <= {code.name for code in wasmtime.TrapCode}
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from hibana_server.domain.ports import Claim
 from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox.waiting import Offer, Ticket, Waiting
 
@@ -25,7 +26,7 @@ class Loopless:
         self.loop = asyncio.new_event_loop()
 
     def ticket(self, caller: str = "alice", tier: Tier = Tier.USER, memory_bytes: int = 1) -> Ticket[int]:
-        return Ticket(tier, caller, "key", memory_bytes, self.loop.create_future())
+        return Ticket(Claim(tier, caller, caller, "key", memory_bytes), caller, 0.0, self.loop.create_future())
 
 
 class Queue(RuleBasedStateMachine):
@@ -54,8 +55,8 @@ class Queue(RuleBasedStateMachine):
         """Take a call out, twice, and perhaps after it was served."""
         self._waiting.remove(ticket)
         self._waiting.remove(ticket)
-        if ticket in self._lines[ticket.caller]:
-            self._lines[ticket.caller].remove(ticket)
+        if ticket in self._lines[ticket.claim.caller]:
+            self._lines[ticket.claim.caller].remove(ticket)
 
     @rule(tier=TIERS)
     def serve(self, tier: Tier) -> None:
@@ -64,24 +65,24 @@ class Queue(RuleBasedStateMachine):
 
         def accept(ticket: Ticket[int]) -> Offer:
             offered.append(ticket)
-            return Offer.TAKEN if ticket.tier is tier else Offer.PASSED
+            return Offer.TAKEN if ticket.claim.tier is tier else Offer.PASSED
 
         served = self._waiting.take(accept)
-        assert all(self._lines[each.caller][0] is each for each in offered)
-        assert len({each.caller for each in offered}) == len(offered)
+        assert all(self._lines[each.claim.caller][0] is each for each in offered)
+        assert len({each.claim.caller for each in offered}) == len(offered)
         heads = [line[0] for line in self._lines.values() if line]
-        assert served == any(head.tier is tier for head in heads)
+        assert served == any(head.claim.tier is tier for head in heads)
         if served:
-            self._lines[offered[-1].caller].pop(0)
+            self._lines[offered[-1].claim.caller].pop(0)
 
     @invariant()
     def counts_agree(self) -> None:
         left = [ticket for line in self._lines.values() for ticket in line]
         assert len(self._waiting) == len(left)
-        for tier in Tier:
-            assert self._waiting.of_tier(tier) == sum(ticket.tier is tier for ticket in left)
         for caller in NAMES:
             assert self._waiting.of_caller(caller) == len(self._lines[caller])
+        assert list(self._waiting.callers()) == [ticket.claim.caller for ticket in self._waiting.first_of_each()]
+        assert all(ticket is self._lines[ticket.claim.caller][0] for ticket in self._waiting.first_of_each())
         in_turn = list(self._waiting)
         assert sorted(map(id, in_turn)) == sorted(map(id, left))
 
@@ -97,11 +98,11 @@ def test_between_two_turns_of_a_caller_every_other_waiting_caller_has_one(caller
     for caller in callers:
         waiting.add(make.ticket(caller))
         calls[caller] += 1
-    expected = [ticket.caller for ticket in waiting]
+    expected = [ticket.claim.caller for ticket in waiting]
     order: list[str] = []
 
     def accept(ticket: Ticket[int]) -> Offer:
-        order.append(ticket.caller)
+        order.append(ticket.claim.caller)
         return Offer.TAKEN
 
     while waiting.take(accept):
@@ -126,7 +127,7 @@ def test_a_caller_who_asks_much_does_not_delay_one_who_asks_once() -> None:
     served: list[str] = []
 
     def accept(ticket: Ticket[int]) -> Offer:
-        served.append(ticket.caller)
+        served.append(ticket.claim.caller)
         return Offer.TAKEN
 
     assert waiting.take(accept)
@@ -143,8 +144,8 @@ def test_nobody_overtakes_a_call_that_is_held() -> None:
     offered: list[str] = []
 
     def serve(ticket: Ticket[int], room: int) -> Offer:
-        offered.append(ticket.caller)
-        return Offer.TAKEN if ticket.memory_bytes <= room else Offer.HELD
+        offered.append(ticket.claim.caller)
+        return Offer.TAKEN if ticket.claim.memory_bytes <= room else Offer.HELD
 
     assert not waiting.take(lambda ticket: serve(ticket, 5))
     assert offered == ["large"]
@@ -157,13 +158,16 @@ def test_nobody_overtakes_a_call_that_is_held() -> None:
 async def test_ending_every_wait() -> None:
     waiting: Waiting[int] = Waiting()
     loop = asyncio.get_running_loop()
-    tickets = [Ticket(Tier.USER, caller, "key", 1, loop.create_future()) for caller in ("alice", "bob", "alice")]
+    tickets = [
+        Ticket(Claim(Tier.USER, caller, caller, "key", 1), caller, 0.0, loop.create_future())
+        for caller in ("alice", "bob", "alice")
+    ]
     for ticket in tickets:
         waiting.add(ticket)
     tickets[0].ready.cancel()
     tickets[1].ready.set_result(7)
     waiting.fail_all(RuntimeError("over"))
-    assert len(waiting) == waiting.of_tier(Tier.USER) == waiting.of_caller("alice") == 0
+    assert len(waiting) == waiting.of_caller("alice") == 0
     assert tickets[0].ready.cancelled()
     assert tickets[1].ready.result() == 7
     with pytest.raises(RuntimeError, match="over"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
 import pytest
 
+from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier
 from hibana_server.settings.addresses import Address, parse_address
 from hibana_server.settings.durations import parse_duration
 from hibana_server.settings.model import PREFIX, Settings, SettingsError, load, variables
@@ -38,12 +40,15 @@ def test_the_environment_reaches_every_setting() -> None:
     defaults = msgspec.to_builtins(Settings())
     changed: dict[type, Any] = {str: "x", int: 7, float: 7.5}
     special: dict[tuple[str, ...], Any] = {("log", "level"): "debug", ("log", "format"): "text"}
+    special["sandbox", "require_walls"] = ["landlock", "seccomp"]
+    special |= {(f"gate_{tier}", "tables"): 3 for tier in Tier}
     for variable, path in variables():
         default: Any = defaults
         for part in path:
             default = default[part]
-        value = special.get(path, not default if isinstance(default, bool) else changed[type(default)])
-        found = msgspec.to_builtins(load(None, {variable: str(value).lower()}))
+        value = special.get(path, not default if isinstance(default, bool) else changed.get(type(default)))
+        text = ", ".join(value) if isinstance(value, list) else str(value).lower()
+        found = msgspec.json.decode(msgspec.json.encode(load(None, {variable: text})))
         for part in path:
             found = found[part]
         assert found == value, variable
@@ -111,6 +116,7 @@ def test_an_unknown_option_is_refused() -> None:
         ("POOL_IDLE_SECONDS", "nan"),
         ("POOL_IDLE_SECONDS", "inf"),
         ("POOL_MODULE_CACHE_BYTES", "-1"),
+        ("SANDBOX_REQUIRE_WALLS", "landlock,moat"),
         ("COMPILE_CONCURRENCY", "-1"),
         ("COMPILE_CONCURRENCY", "257"),
         ("COMPILE_MAX_QUEUE", "-1"),
@@ -122,6 +128,11 @@ def test_an_unknown_option_is_refused() -> None:
         ("DRAIN_SECONDS", ""),
         ("UPLOAD_STALL_SECONDS", "0"),
         ("UPLOAD_STALL_SECONDS", "inf"),
+        ("GATE_USER_TABLES", "5"),
+        ("GATE_USER_FUNCTIONS", "100001"),
+        ("GATE_ADMIN_TABLE_ELEMENTS", "100001"),
+        ("GATE_SYSTEM_GLOBALS", "50001"),
+        ("GATE_SYSTEM_NESTING", "100000001"),
         ("LOG_LEVEL", "verbose"),
         ("LOG_LEVEL", "INFO"),
         ("LOG_FORMAT", "xml"),
@@ -134,6 +145,16 @@ def test_a_value_out_of_range_is_refused_by_name(variable: str, value: str) -> N
     with pytest.raises(SettingsError) as caught:
         load(None, {PREFIX + variable: value})
     assert ".".join(path) in str(caught.value)
+
+
+def test_limits_of_modules_are_those_of_the_domain_and_can_be_set(tmp_path: Path) -> None:
+    static = {tier: policy.static for tier, policy in DEFAULT_POLICIES.items()}
+    defaults = load(None, {})
+    assert {tier: getattr(defaults, f"gate_{tier}").limits() for tier in Tier} == static
+    settings = load(write(tmp_path, "[gate_user]\nnesting = 7\n"), {f"{PREFIX}GATE_ADMIN_LOCALS": "8"})
+    assert settings.gate_user.limits() == replace(static[Tier.USER], nesting=7)
+    assert settings.gate_admin.limits() == replace(static[Tier.ADMIN], locals=8)
+    assert settings.gate_system.limits() == static[Tier.SYSTEM]
 
 
 def test_every_number_and_choice_has_a_check() -> None:
@@ -202,9 +223,11 @@ def test_the_document_is_up_to_date() -> None:
 
 
 def test_the_document_lists_every_setting_with_a_sentence() -> None:
-    text = settings_doc.render()
+    first, *parts = settings_doc.render().split("\n## ")[1:]
     for _, path in variables():
-        (row,) = [line for line in text.splitlines() if line.startswith(f"| `{path[-1]}` |") and _in(text, line, path)]
+        of_section = [part for part in parts if part.startswith(f"`[{path[0]}]`")]
+        (part,) = of_section if len(path) > 1 else [first]
+        (row,) = [line for line in part.splitlines() if line.startswith(f"| `{path[-1]}` |")]
         assert row.rstrip(" |").endswith("."), row
 
 
@@ -212,9 +235,3 @@ def test_the_example_in_the_document_is_valid(tmp_path: Path) -> None:
     example = settings_doc.render().split("```toml\n")[1].split("```")[0]
     assert tomllib.loads(example)
     assert load(write(tmp_path, example), {}).pool.max_sandboxes == 8
-
-
-def _in(text: str, line: str, path: tuple[str, ...]) -> bool:
-    """Tell whether a row stands below the heading of its section."""
-    heading = [h for h in text[: text.index(line)].splitlines() if h.startswith("## ")][-1]
-    return heading.startswith(f"## `[{path[0]}]`") == (len(path) > 1)

@@ -292,16 +292,28 @@ class Sandbox(Protocol):
         """Give the sandbox back without having started a job."""
 
 
+@dataclass(slots=True)
+class Claim:
+    """What a call asks of the pool."""
+
+    tier: Tier
+    """Of the module; tiers never share a worker."""
+    caller: str
+    owner: str
+    """Subject of the module's owner."""
+    key: str
+    """Of the artifact: a worker that holds it already is preferred."""
+    memory_bytes: int
+    """Most the guest may use."""
+
+
 class SandboxPool(Protocol):
     """Worker processes, kept warm."""
 
-    def try_acquire(self, tier: Tier, caller: str, key: str, memory_bytes: int) -> Sandbox | None:
-        """Return an idle sandbox at once, or None when the call would have to wait or a worker must be made.
+    def try_acquire(self, claim: Claim) -> Sandbox | None:
+        """Return an idle sandbox at once, or None when the call would have to wait or a worker must be made."""
 
-        `key` is the artifact's: a worker that holds it already is preferred.
-        """
-
-    async def acquire(self, tier: Tier, caller: str, key: str, memory_bytes: int) -> Sandbox:
+    async def acquire(self, claim: Claim) -> Sandbox:
         """Wait for a sandbox.
 
         Raises Exhausted(QUEUE_FULL) at once when the queue is full, Unavailable while the pool is stopping.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import astuple
 from functools import cache
 from pathlib import Path
 
 from hibana_server.domain.tiers import Tier, TierPolicy
 from hibana_server.sandbox.engine_settings import core_fingerprint
 
-_RULES = ("imports.py", "gate")
+_RULES = ("imports.py", "features.py", "gate")
 
 
 def artifact_key(sha256: str) -> str:
@@ -20,7 +21,7 @@ def artifact_key(sha256: str) -> str:
 def judgement_digest(tier: Tier, policy: TierPolicy) -> bytes:
     """Return the digest of everything a description depends on besides the bytes: tier, policy and the gate's rules."""
     granted = ",".join(sorted(policy.host_functions))
-    numbers = (policy.memory_bytes, policy.wasm_bytes, policy.compile_seconds)
+    numbers = (policy.memory_bytes, policy.wasm_bytes, policy.compile_seconds, astuple(policy.static))
     return hashlib.sha256(f"{tier.value}\0{granted}\0{numbers}\0{_rules()}".encode()).digest()
 
 

@@ -53,7 +53,7 @@ class ArtifactShelf:
 
     def open(self) -> None:
         """Make the directories, drop what dead processes left behind and take stock. Blocks."""
-        for folder in (self._root, *(self._root / tier.value for tier in Tier)):
+        for folder in (self._root, *map(self.folder, Tier)):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not stat.S_ISDIR(folder.lstat().st_mode):
                 raise Unavailable(f"{folder} is a link: make it a directory.", reason="STORAGE_UNAVAILABLE")
@@ -70,10 +70,14 @@ class ArtifactShelf:
             self._put(entry)
         self._evict()
 
+    def folder(self, tier: Tier) -> Path:
+        """Return the directory of a tier's artifacts."""
+        return self._root / tier.value
+
     def path(self, name: Name) -> Path:
         """Return where an artifact is or would be."""
         tier, key = name
-        return self._root / tier.value / key[:2] / f"{key}{_SUFFIX}"
+        return self.folder(tier) / key[:2] / f"{key}{_SUFFIX}"
 
     def entries(self) -> list[ShelfEntry]:
         """Read the directory: what is there now, longest unused first. Blocks."""
@@ -165,7 +169,7 @@ class ArtifactShelf:
     def _scan(self) -> Iterator[tuple[ShelfEntry | None, Path]]:
         """Yield every artifact, and None with each temporary file."""
         for tier in Tier:
-            for folder in _directories(self._root / tier.value):
+            for folder in _directories(self.folder(tier)):
                 for item in os.scandir(folder):
                     path = Path(item.path)
                     if item.name.startswith(_TEMPORARY):

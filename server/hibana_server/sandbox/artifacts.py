@@ -65,8 +65,8 @@ class ArtifactStore:
     ) -> None:
         """Take the directory, the sealing key (32 bytes) and the bounds.
 
-        `max_bytes` bounds the total, except for what was used within `grace_seconds`; `concurrency` 0 means half
-        of the CPUs; `max_queue` compiles may wait.
+        `max_bytes` bounds the total, except for what was used within `grace_seconds`; `concurrency` 0 leaves
+        to the machine how many compile at a time; `max_queue` compiles may wait.
         """
         if len(secret) < 32:
             raise ValueError("the sealing key needs 32 bytes")
@@ -139,6 +139,10 @@ class ArtifactStore:
         """Remove every artifact and return how many there were; they are made again when needed. Blocks."""
         self._verified.clear()
         return self._shelf.clear()
+
+    def folders(self) -> dict[Tier, Path]:
+        """Return the directory of each tier's artifacts; they are there after `start`, and stay."""
+        return {tier: self._shelf.folder(tier) for tier in Tier}
 
     def stats(self) -> dict[str, float]:
         """Return counts since the start (compiles, refused, found, damaged, evicted) and present sizes."""

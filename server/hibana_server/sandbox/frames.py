@@ -22,6 +22,9 @@ OUTPUT_PIECE: Final = 256 * 1024
 LOG_OVERHEAD: Final = 64
 """What a log line counts against the output limit besides its bytes: the front keeps an object for each."""
 
+NOT_CONFINED_STATUS: Final = 77
+"""Exit status of a worker around which a wall did not rise."""
+
 STDOUT: Final = 0
 STDERR: Final = 1
 LOG: Final = 2
@@ -42,7 +45,7 @@ class Run(msgspec.Struct, array_like=True, frozen=True):
     memory_bytes: int
     timeout: float
     output_bytes: int
-    host_functions: tuple[str, ...]
+    host_functions: frozenset[str]
     program: str
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
@@ -90,6 +93,8 @@ class Spawn(msgspec.Struct, array_like=True, frozen=True):
     """RLIMIT_DATA of the worker."""
     cache_bytes: int
     """Artifacts the worker keeps mapped."""
+    readable: str | None
+    """Directory of the artifacts its tier may load: all that the worker can read. None leaves it nothing."""
 
 
 class Spawned(msgspec.Struct, array_like=True, tag=1, frozen=True):
@@ -106,8 +111,25 @@ class Exited(msgspec.Struct, array_like=True, tag=2, frozen=True):
     status: int
 
 
+class Wall(msgspec.Struct, array_like=True, frozen=True):
+    """Whether one of the walls around every worker stands on this machine, as tried in a process of its own."""
+
+    name: str
+    stands: bool
+    detail: str
+    """What it denies, or why it does not stand."""
+    fix: str
+    """What would make it stand, or deny more; empty when nothing is amiss."""
+
+
+class Surveyed(msgspec.Struct, array_like=True, tag=3, frozen=True):
+    """Zygote to front, before anything else: the walls each worker will have. One that cannot raise them ends."""
+
+    walls: tuple[Wall, ...]
+
+
 FromWorker = Out | Done | Broken
-FromZygote = Spawned | Exited
+FromZygote = Spawned | Exited | Surveyed
 
 encoder: Final = msgspec.msgpack.Encoder()
 run_decoder: Final = msgspec.msgpack.Decoder(Run)

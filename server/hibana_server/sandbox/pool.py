@@ -1,13 +1,15 @@
 """The pool of sandboxes: who gets a worker, when one is made, when one goes.
 
 Memory is admitted: the sum of the limits of running guests never passes the budget. Tiers never
-share a worker. A caller who has many calls waits in turn with those who have few, never holds the
-last worker, and never fills the queue.
+share a worker, and a worker that ran a user's module serves nobody but the same caller running
+modules of the same owner (ADR 8). A caller who has many calls waits in turn with those who have
+few, never holds the last worker, and never fills the queue.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Coroutine
@@ -16,9 +18,14 @@ from typing import Any
 
 import structlog
 
+from hibana_server.domain.alarms import Alarms
 from hibana_server.domain.errors import Exhausted, Unavailable
 from hibana_server.domain.executions import Outcome, RunEnd
+from hibana_server.domain.ports import Claim
 from hibana_server.domain.tiers import Tier
+from hibana_server.sandbox.admission import Admission
+from hibana_server.sandbox.frames import Wall
+from hibana_server.sandbox.idle_workers import IdleWorkers, longest_unused, suits
 from hibana_server.sandbox.pool_settings import PoolSettings
 from hibana_server.sandbox.reserved import ReservedSandbox
 from hibana_server.sandbox.waiting import Offer, Ticket, Waiting
@@ -32,6 +39,12 @@ _STOP_SECONDS = 1.0
 _HOPELESS_RETRY = 5.0
 _SHORTEST_ROUND = 0.05
 """Seconds between two looks for idle workers at least."""
+_LINGER = 0.5
+"""Seconds an idle worker is left to those who used it while others wait who have their share."""
+_PATIENCE = 0.02
+"""Seconds a caller with less than its share waits before a worker that others use makes place: four forks."""
+_WEIGH_EVERY = 64
+"""Calls of a worker between two looks at its memory."""
 
 
 class Pool:
@@ -39,14 +52,15 @@ class Pool:
 
     def __init__(self, settings: PoolSettings) -> None:
         self._settings = settings
-        self._source = WorkerSource(self._source_changed)
+        self._loop = asyncio.get_running_loop()
+        self._source = WorkerSource(self._source_changed, settings.require_walls)
         self._workers: dict[int, WorkerProcess] = {}
-        self._idle: dict[Tier, list[WorkerProcess]] = {tier: [] for tier in Tier}
-        """Longest unused first."""
+        self._idle = IdleWorkers()
         self._starting: Counter[Tier] = Counter()
         self._waiting: Waiting[ReservedSandbox] = Waiting()
-        self._reserved_bytes = 0
-        self._callers: Counter[str] = Counter()
+        self._alarms = Alarms()
+        self._admission = Admission(settings.max_sandboxes, settings.memory_budget)
+        self._ends: Counter[Outcome] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._retiring: set[int] = set()
         """Workers that were told to end to make place."""
@@ -57,7 +71,10 @@ class Pool:
     # ------------------------------------------------------------ life
 
     async def start(self) -> None:
-        """Start the zygote and one worker of the user tier. Raises Unavailable when sandboxes cannot be made here."""
+        """Start the zygote and one worker of the user tier.
+
+        Raises Unavailable when sandboxes cannot be made here, or not with the walls that are required.
+        """
         try:
             try:
                 self._source.start()
@@ -65,6 +82,8 @@ class Pool:
                 await self._make(Tier.USER)
             except OSError as error:
                 log.warning("zygote_not_started", error=str(error))
+            if self._source.missing_walls:
+                raise Unavailable(_missing(self._source.missing_walls))
             if not self._workers:
                 raise Unavailable("sandbox processes cannot be started; the log tells why")
         except BaseException:
@@ -91,32 +110,37 @@ class Pool:
 
     # ------------------------------------------------------------ reserving
 
-    def try_acquire(self, tier: Tier, caller: str, key: str, memory_bytes: int) -> ReservedSandbox | None:
+    def try_acquire(self, claim: Claim) -> ReservedSandbox | None:
         """Return an idle sandbox at once, or None when the call would have to wait."""
-        if self._stopping or len(self._waiting) or not self._may_run(caller, memory_bytes):
+        if self._stopping or len(self._waiting) or not self._admission.allows(claim):
             return None
-        return self._reserve(tier, caller, key, memory_bytes)
+        return self._reserve(claim, self._trust(claim))
 
-    async def acquire(self, tier: Tier, caller: str, key: str, memory_bytes: int) -> ReservedSandbox:
+    async def acquire(self, claim: Claim) -> ReservedSandbox:
         """Wait for a sandbox. Raises Exhausted at once when the queue is full, Unavailable while stopping."""
         if self._stopping:
             raise Unavailable("the service is stopping; try again in a moment", retry_after=1.0)
         self._check_hope()
-        self._check_queue(caller)
-        ticket: Ticket[ReservedSandbox] = Ticket(
-            tier, caller, key, memory_bytes, asyncio.get_running_loop().create_future()
-        )
+        self._check_queue(claim.caller)
+        ready: asyncio.Future[ReservedSandbox] = asyncio.get_running_loop().create_future()
+        ticket = Ticket(claim, self._trust(claim), time.monotonic(), ready)
         self._waiting.add(ticket)
         self._pump()
         try:
-            return await ticket.ready
+            return await ready
         except asyncio.CancelledError:
             self._waiting.remove(ticket)
-            if ticket.ready.done() and not ticket.ready.cancelled() and ticket.ready.exception() is None:
-                ticket.ready.result().release()
+            if ready.done() and not ready.cancelled() and ready.exception() is None:
+                ready.result().release()
             # Others may have waited behind it.
             self._pump()
             raise
+
+    def _trust(self, claim: Claim) -> str:
+        """Spell what calls that may share a worker have in common. Code of operators is trusted by all callers."""
+        if claim.tier is not Tier.USER or not self._settings.isolate_callers:
+            return ""
+        return f"{claim.caller}\0{claim.owner}"
 
     def _check_hope(self) -> None:
         """Raise Unavailable while no worker can be made and there is none."""
@@ -126,8 +150,8 @@ class Pool:
     def _check_queue(self, caller: str) -> None:
         """Raise Exhausted when the queue is full, or this caller's half of it."""
         most = self._settings.max_queue
-        # Whoever a worker can still be made for does not count as waiting.
-        places = self._places()
+        # Whoever a worker can still be made for, or is being made for, does not count as waiting.
+        places = self._places() + self._starting.total()
         if len(self._waiting) >= most + places:
             waiting = f"{len(self._waiting)} calls"
         elif self._waiting.of_caller(caller) >= (most + 1) // 2 + places:
@@ -137,41 +161,25 @@ class Pool:
         self._counts["refused"] += 1
         raise Exhausted(f"{waiting} wait for a sandbox already; try again later", retry_after=_RETRY_SECONDS)
 
-    def _may_run(self, caller: str, memory_bytes: int) -> bool:
-        return self._fits(self._reserved_bytes, memory_bytes) and self._callers[caller] < self._share
-
-    @property
-    def _share(self) -> int:
-        """Workers one caller may hold: the last is never for a caller who holds all others."""
-        return max(1, self._settings.max_sandboxes - 1)
-
-    def _fits(self, reserved: int, memory_bytes: int) -> bool:
-        # What is larger than the whole budget runs alone.
-        return reserved + memory_bytes <= self._settings.memory_budget or not reserved
-
-    def _reserve(self, tier: Tier, caller: str, key: str, memory_bytes: int) -> ReservedSandbox | None:
-        idle = self._idle[tier]
-        if not idle:
+    def _reserve(self, claim: Claim, trust: str) -> ReservedSandbox | None:
+        worker = self._idle.take(claim.tier, trust, claim.key)
+        if worker is None:
             return None
-        # Where no idle worker holds the module, the longest unused one loads it: what the others hold stays warm.
-        chosen = next((i for i in range(len(idle) - 1, -1, -1) if key in idle[i].held), 0)
-        worker = idle.pop(chosen)
-        self._reserved_bytes += memory_bytes
-        self._callers[caller] += 1
-        return ReservedSandbox(self, worker, caller, memory_bytes, warm=key in worker.held)
+        if worker.trust is None:
+            # The next stranger's call shall find a fresh one.
+            self._loop.call_soon(self._pump)
+        self._admission.take(claim)
+        return ReservedSandbox(self, worker, claim, trust)
 
     # ------------------------------------------------------------ told by sandboxes and workers
 
     def freed(self, caller: str, memory_bytes: int) -> None:
         """Take back what a reservation held."""
-        self._reserved_bytes -= memory_bytes
-        self._callers[caller] -= 1
-        if self._callers[caller] <= 0:
-            del self._callers[caller]
+        self._admission.give_back(caller, memory_bytes)
 
     def ended(self, end: RunEnd) -> None:
         """Take note of the end of a run."""
-        self._counts[f"ended_{end.outcome}"] += 1
+        self._ends[end.outcome] += 1
 
     def took_back(self, worker: WorkerProcess) -> None:
         """Take a worker that has nothing to do, or has ended."""
@@ -179,16 +187,22 @@ class Pool:
             self._forget(worker)
         elif worker.doomed:
             return  # its end comes; nobody may be given a worker that is being killed
-        elif worker.calls >= self._settings.calls_per_worker or self._stopping:
+        elif self._stopping or self._is_spent(worker):
             worker.kill(Outcome.LOST)
         else:
-            worker.idle_since = time.monotonic()
-            self._idle[worker.tier].append(worker)
+            self._idle.add(worker)
             if worker.calls:
                 self._source.worked()
             if not len(self._waiting):
                 return  # nobody to serve: the end of most calls
         self._pump()
+
+    def _is_spent(self, worker: WorkerProcess) -> bool:
+        """Tell whether a worker has to be replaced: after a bad end, many calls, or when its memory grew."""
+        calls = worker.calls
+        if worker.spent or calls >= self._settings.calls_per_worker:
+            return True
+        return calls % _WEIGH_EVERY == 1 and worker.private_bytes() > self._settings.worker_memory_bytes
 
     def _forget(self, worker: WorkerProcess) -> None:
         if self._workers.pop(worker.pid, None) is None:
@@ -196,9 +210,7 @@ class Pool:
         self._retiring.discard(worker.pid)
         if not self._workers:
             self._all_gone.set()
-        idle = self._idle[worker.tier]
-        if worker in idle:
-            idle.remove(worker)
+        self._idle.discard(worker)
         if not worker.doomed and self._source.running and not self._stopping:
             self._counts["crashed"] += 1
             log.warning("worker_crashed", pid=worker.pid, tier=str(worker.tier), calls=worker.calls)
@@ -216,63 +228,79 @@ class Pool:
         """Serve who waits, and make workers for those who cannot be served."""
         if self._stopping:
             return
+        wanted: Counter[Tier] = Counter()
         if len(self._waiting):
             self._make_place()
             while self._waiting.take(self._serve):
                 pass
-        wanted = self._wanted()
+            wanted = self._wanted()
+        if not self._idle.fresh(Tier.USER):
+            wanted[Tier.USER] += 1  # the next stranger's call finds a fresh worker
         # Tiers without a worker first: theirs is the place that was made.
-        for tier in sorted(Tier, key=self._has):
-            count = wanted[tier]
-            if tier is Tier.USER and not count and not self._has(tier) and self._places():
-                count = 1  # the next user's call finds a warm worker
-            for _ in range(count - self._starting[tier]):
-                if not self._room_for_one(tier):
+        for tier in sorted(wanted, key=self._has):
+            for _ in range(wanted[tier] - self._starting[tier]):
+                if not self._places() or not self._source.ready:
                     break
                 self._starting[tier] += 1
                 self._run(self._make(tier))
 
     def _wanted(self) -> Counter[Tier]:
         """Count by tier the waiting calls that lack nothing but a worker, as many as could get one."""
-        wanted: Counter[Tier] = Counter()
-        if not len(self._waiting) or not (self._places() or any(self._idle.values())):
-            return wanted
-        reserved, running = self._reserved_bytes, self._callers.copy()
-        for ticket in self._waiting:
-            if running[ticket.caller] >= self._share:
-                continue
-            if not self._fits(reserved, ticket.memory_bytes) or wanted.total() >= self._settings.max_sandboxes:
-                break
-            reserved += ticket.memory_bytes
-            running[ticket.caller] += 1
-            wanted[ticket.tier] += 1
-        return wanted
+        if not self._places() or all(map(self._admission.full, self._waiting.callers())):
+            return Counter()
+        return self._admission.next_tiers(self._waiting)
 
     def _make_place(self) -> None:
-        """End an idle worker for a tier that waits and has none, or the busier tiers would never let it in."""
-        if self._places() or self._retiring:
-            return
-        without = [tier for tier in Tier if self._waiting.of_tier(tier) and not self._has(tier)]
-        if not without:
-            return
-        wanted = self._wanted()
-        for tier in without:
-            if wanted[tier]:
-                self._retire_one_for(tier)
-                return
+        """End an idle worker that is of no use to a call that waits for one in vain.
 
-    def _retire_one_for(self, tier: Tier) -> None:
-        for other in Tier:
-            if other is not tier and self._idle[other]:
-                worker = self._idle[other].pop(0)
-                self._retiring.add(worker.pid)
-                # Its end calls `took_back`, and so `_pump` again, with a place free.
-                worker.kill(Outcome.LOST)
+        In the order of turns, so that nobody loses the worker it is about to get to a later call.
+        Callers who ran something a moment ago count as present, and a caller with less than its
+        share of the places among those present gets one at once, from a worker that nobody waits
+        for. From one that others wait for it gets it after a little patience: without that, many
+        busy callers would end each other's workers at every turn. A caller with its share has to
+        wait until a worker was not used for a while.
+        """
+        if self._places():
+            return
+        now = time.monotonic()
+        first = list(self._waiting.first_of_each())
+        idle = list(self._idle)
+        recent = {worker.caller for worker in idle if worker.idle_since + _LINGER > now}
+        share = max(
+            1, self._settings.max_sandboxes // len(recent | self._admission.callers.keys() | self._waiting.callers())
+        )
+        soonest = math.inf
+        for turn, ticket in enumerate(first):
+            if not idle:
+                break
+            if not self._admission.allows(ticket.claim):
+                continue
+            suited = next((worker for worker in idle if suits(worker, ticket)), None)
+            if suited is not None:
+                idle.remove(suited)
+                continue
+            unsought = [worker for worker in idle if not any(suits(worker, later) for later in first[turn:])]
+            spare = longest_unused(unsought or idle)
+            due = spare.idle_since + _LINGER
+            if self._admission.callers[ticket.claim.caller] < share:
+                due = now if unsought else min(due, ticket.since + _PATIENCE)
+            if due <= now:
+                self._retire(spare)
                 return
+            soonest = min(soonest, due)
+        if soonest < math.inf:
+            self._alarms.set(self, soonest - now, self._pump)
+
+    def _retire(self, worker: WorkerProcess) -> None:
+        """End an idle worker for the sake of another that is made meanwhile."""
+        self._idle.discard(worker)
+        self._retiring.add(worker.pid)
+        worker.kill(Outcome.LOST)
 
     def _places(self) -> int:
         """Return how many workers may be made."""
-        return max(0, self._settings.max_sandboxes - len(self._workers) - self._starting.total())
+        staying = len(self._workers) - len(self._retiring)
+        return max(0, self._settings.max_sandboxes - staying - self._starting.total())
 
     def _has(self, tier: Tier) -> bool:
         """Tell whether a tier has a worker, or is getting one."""
@@ -281,52 +309,46 @@ class Pool:
     def _serve(self, ticket: Ticket[ReservedSandbox]) -> Offer:
         if ticket.ready.done():
             return Offer.TAKEN  # cancelled a moment ago
-        if self._callers[ticket.caller] >= self._share:
+        claim = ticket.claim
+        if self._admission.full(claim.caller):
             return Offer.PASSED
-        if not self._fits(self._reserved_bytes, ticket.memory_bytes):
+        if not self._admission.fits(claim.memory_bytes):
             # Small calls would take what comes free before it is ever enough for this one.
             return Offer.HELD
-        sandbox = self._reserve(ticket.tier, ticket.caller, ticket.key, ticket.memory_bytes)
+        sandbox = self._reserve(claim, ticket.trust)
         if sandbox is None:
             return Offer.PASSED
         ticket.ready.set_result(sandbox)
         return Offer.TAKEN
-
-    def _room_for_one(self, tier: Tier) -> bool:
-        """Tell whether one more worker may be made; an idle one of another tier makes place if need be."""
-        if self._idle[tier] or not self._source.ready:
-            return False
-        if self._places():
-            return True
-        if not self._retiring:
-            self._retire_one_for(tier)
-        return False
 
     async def _make(self, tier: Tier) -> None:
         """Make a worker; `_starting` counts it already."""
         settings = self._settings
         try:
             born = await self._source.spawn(
-                settings.memory_by_tier[tier] + settings.overhead_bytes, settings.module_cache_bytes
+                settings.memory_by_tier[tier] + settings.overhead_bytes,
+                settings.module_cache_bytes,
+                settings.readable.get(tier),
             )
         finally:
             self._starting[tier] -= 1
         if born is None:
             return
         self._counts["started"] += 1
-        worker = WorkerProcess(born, tier, settings.grace, self.took_back)
+        worker = WorkerProcess(born, tier, settings.grace, self._alarms, self.took_back)
         self._workers[worker.pid] = worker
         self.took_back(worker)
 
     async def _retire_idle(self) -> None:
-        """End workers nobody used for a while; the last one of the user tier stays warm."""
+        """End workers nobody used for a while; the last of the user tier stays, for whoever comes."""
         while True:
             await asyncio.sleep(max(self._settings.idle_seconds / 4, _SHORTEST_ROUND))
             before = time.monotonic() - self._settings.idle_seconds
-            for tier, idle in self._idle.items():
-                keep = 1 if tier is Tier.USER else 0
-                while len(idle) > keep and idle[0].idle_since < before:
-                    idle.pop(0).kill(Outcome.LOST)
+            for worker in [worker for worker in self._idle if worker.idle_since < before]:
+                if worker.tier is Tier.USER and worker.trust is None and self._idle.fresh(Tier.USER) == 1:
+                    continue
+                self._idle.discard(worker)
+                worker.kill(Outcome.LOST)
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -335,18 +357,32 @@ class Pool:
 
     # ------------------------------------------------------------ numbers
 
+    @property
+    def walls(self) -> tuple[Wall, ...]:
+        """The walls around every worker, as the zygote tried them; known after `start`."""
+        return self._source.walls
+
     def stats(self) -> dict[str, float]:
         """Return numbers for metrics."""
         busy = sum(worker.busy for worker in self._workers.values())
         return {
+            "places": self._settings.max_sandboxes,
             "workers": len(self._workers),
             "busy": busy,
             "waiting": len(self._waiting),
-            "reserved_bytes": self._reserved_bytes,
+            "reserved_bytes": self._admission.reserved_bytes,
             **{f"workers_{tier}": sum(w.tier is tier for w in self._workers.values()) for tier in Tier},
             "zygote_restarts_total": self._source.restarts,
+            "forbidden_calls_total": self._source.forbidden_calls,
             **{f"{name}_total": count for name, count in self._counts.items()},
+            **{f"ended_{outcome}_total": count for outcome, count in self._ends.items()},
         }
+
+
+def _missing(walls: tuple[Wall, ...]) -> str:
+    """Say which required walls do not stand, and what brings them."""
+    each = "; ".join(f"{wall.name} ({wall.detail}). {wall.fix}" for wall in walls)
+    return f"the settings require walls that do not stand here: {each} Or take them out of sandbox.require_walls."
 
 
 def _hopeless() -> Unavailable:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from hibana_server.domain.executions import Outcome, Output, RunEnd
-from hibana_server.domain.ports import Job, RunSink
+from hibana_server.domain.ports import Claim, Job, RunSink
 from hibana_server.sandbox.worker_process import WorkerProcess
 
 
@@ -26,20 +26,22 @@ class Lender(Protocol):
 class ReservedSandbox:
     """A worker reserved for one job (`domain.ports.Sandbox`). It is the job's sink, and passes on to the caller's."""
 
-    __slots__ = ("_caller", "_lender", "_memory_bytes", "_released", "_sink", "_worker", "warm")
+    __slots__ = ("_caller", "_lender", "_memory_bytes", "_released", "_sink", "_trust", "_worker", "warm")
 
-    def __init__(self, lender: Lender, worker: WorkerProcess, caller: str, memory_bytes: int, *, warm: bool) -> None:
-        self.warm = warm
+    def __init__(self, lender: Lender, worker: WorkerProcess, claim: Claim, trust: str) -> None:
+        self.warm = claim.key in worker.held
         self._lender = lender
         self._worker = worker
-        self._caller = caller
-        self._memory_bytes = memory_bytes
+        self._trust = trust
+        self._caller = claim.caller
+        self._memory_bytes = claim.memory_bytes
         self._released = False
         self._sink: RunSink | None = None
 
     def start(self, job: Job, sink: RunSink) -> None:
         """Run the job; the worker returns to the pool by itself."""
         self._sink = sink
+        self._worker.trust, self._worker.caller = self._trust, self._caller
         try:
             self._worker.start(job, self)
         except BaseException:

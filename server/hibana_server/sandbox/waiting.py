@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, KeysView
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import count
 from typing import Generic, TypeVar
 
-from hibana_server.domain.tiers import Tier
+from hibana_server.domain.ports import Claim
 
 T = TypeVar("T")
 
@@ -19,10 +19,10 @@ T = TypeVar("T")
 class Ticket(Generic[T]):
     """One waiting call."""
 
-    tier: Tier
-    caller: str
-    key: str
-    memory_bytes: int
+    claim: Claim
+    trust: str
+    since: float
+    """On the clock of `time.monotonic`."""
     ready: asyncio.Future[T]
 
 
@@ -41,7 +41,6 @@ class Waiting(Generic[T]):
 
     def __init__(self) -> None:
         self._callers: OrderedDict[str, deque[Ticket[T]]] = OrderedDict()
-        self._tiers: Counter[Tier] = Counter()
         self._count = 0
 
     def __len__(self) -> int:
@@ -57,9 +56,14 @@ class Waiting(Generic[T]):
             for line in lines:
                 yield line[turn]
 
-    def of_tier(self, tier: Tier) -> int:
-        """Return how many wait for a tier."""
-        return self._tiers[tier]
+    def callers(self) -> KeysView[str]:
+        """Return those who have calls waiting."""
+        return self._callers.keys()
+
+    def first_of_each(self) -> Iterator[Ticket[T]]:
+        """Yield the call of each caller that is next, in the order of turns."""
+        for line in self._callers.values():
+            yield line[0]
 
     def of_caller(self, caller: str) -> int:
         """Return how many a caller has waiting."""
@@ -67,19 +71,17 @@ class Waiting(Generic[T]):
 
     def add(self, ticket: Ticket[T]) -> None:
         """Append a call to its caller's line."""
-        self._callers.setdefault(ticket.caller, deque()).append(ticket)
-        self._tiers[ticket.tier] += 1
+        self._callers.setdefault(ticket.claim.caller, deque()).append(ticket)
         self._count += 1
 
     def remove(self, ticket: Ticket[T]) -> None:
         """Take a call out; harmless when it is not in."""
-        tickets = self._callers.get(ticket.caller)
+        tickets = self._callers.get(ticket.claim.caller)
         if tickets is not None and ticket in tickets:
             tickets.remove(ticket)
-            self._tiers[ticket.tier] -= 1
             self._count -= 1
             if not tickets:
-                del self._callers[ticket.caller]
+                del self._callers[ticket.claim.caller]
 
     def take(self, serve: Callable[[Ticket[T]], Offer]) -> bool:
         """Offer the first call of each caller, in turn, until one is served; tell whether one was."""
@@ -104,5 +106,4 @@ class Waiting(Generic[T]):
                 if not ticket.ready.done():
                     ticket.ready.set_exception(error)
         self._callers.clear()
-        self._tiers.clear()
         self._count = 0

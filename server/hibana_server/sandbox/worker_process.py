@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import structlog
 
+from hibana_server.domain.alarms import Alarms
 from hibana_server.domain.executions import Failure, Outcome, Output, RunEnd, Usage
 from hibana_server.domain.ports import Job, RunSink
 from hibana_server.domain.text import clean
@@ -23,6 +24,7 @@ log = structlog.get_logger("hibana.sandbox")
 
 _RECEIVED = memoryview(bytearray(128 * 1024))
 """Where every channel reads to: one loop, one thread, and nothing stays in it."""
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _LOAD_SECONDS = 2.0
 """Time on top of the grace that a worker gets to load a module it does not hold."""
 _MESSAGES = {
@@ -32,21 +34,33 @@ _MESSAGES = {
 }
 
 
+_GOOD_ENDS = frozenset({Outcome.OK, Outcome.EXIT})
+
+
 class WorkerProcess:
     """A worker process. Idle, or running one job."""
 
-    def __init__(self, born: Born, tier: Tier, grace: float, on_idle: Callable[[WorkerProcess], None]) -> None:
+    def __init__(
+        self, born: Born, tier: Tier, grace: float, alarms: Alarms, on_idle: Callable[[WorkerProcess], None]
+    ) -> None:
         """Take over a newborn; `on_idle` is called after each job, and when the worker has ended (`alive`)."""
         self.pid = born.pid
         self.tier = tier
         self.alive = True
         self.calls = 0
         self.idle_since = time.monotonic()
+        self.trust: str | None = None
+        """What the calls it served had in common (`Pool`); None while it has served none."""
+        self.caller = ""
+        """Who ran something in it last."""
+        self.spent = False
+        """Whether a job ended as it should not: nobody gets the worker after that."""
         self.held: set[str] = set()
         """Keys of the artifacts the worker has mapped."""
         self._pidfd = born.pidfd
         self._sock = born.sock
         self._grace = grace
+        self._alarms = alarms
         self._on_idle = on_idle
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._sock.fileno(), self._readable)
@@ -59,7 +73,6 @@ class WorkerProcess:
         self._started = 0
         self._has_exited = False
         self._killed: Outcome | None = None
-        self._backstop: asyncio.TimerHandle | None = None
 
     @property
     def doomed(self) -> bool:
@@ -84,8 +97,11 @@ class WorkerProcess:
         seconds = job.limits.timeout + self._grace
         if job.artifact.key not in self.held:
             seconds += _LOAD_SECONDS
-        self._backstop = self._loop.call_later(seconds, self.kill, Outcome.TIMEOUT)
+        self._alarms.set(self, seconds, self._overdue)
         self._send(frame)
+
+    def _overdue(self) -> None:
+        self.kill(Outcome.TIMEOUT)
 
     def kill(self, outcome: Outcome) -> None:
         """End the process; a job that runs ends with this outcome. The first kill decides."""
@@ -106,6 +122,15 @@ class WorkerProcess:
             self._end(self._broken_off())
         else:
             self._on_idle(self)
+
+    def private_bytes(self) -> int:
+        """Return the memory that is the process's own, bytes; 0 when that cannot be told."""
+        try:
+            with open(f"/proc/{self.pid}/statm", "rb") as file:
+                _, resident, shared, *_ = file.read().split()
+        except (OSError, ValueError):
+            return 0
+        return (int(resident) - int(shared)) * _PAGE_BYTES
 
     # ------------------------------------------------------------ sending
 
@@ -180,8 +205,10 @@ class WorkerProcess:
             raise ProtocolError("the end of a job that was not sent yet")
         end = answers.end(time.perf_counter_ns() - self._started)
         job = self._job
-        self.held.difference_update(answers.done.evicted)
-        if answers.done.loaded and job is not None:
+        done = answers.done
+        if done.evicted:
+            self.held.difference_update(done.evicted)
+        if done.loaded and job is not None:
             self.held.add(job.artifact.key)
         if output:
             self._pass_on(output)
@@ -225,9 +252,8 @@ class WorkerProcess:
 
     def _end(self, end: RunEnd) -> None:
         sink, self._sink, self._job, self._answers = self._sink, None, None, None
-        if self._backstop is not None:
-            self._backstop.cancel()
-            self._backstop = None
+        self._alarms.clear(self)
+        self.spent = end.outcome not in _GOOD_ENDS
         self.idle_since = time.monotonic()
         try:
             if sink is not None:
@@ -251,7 +277,7 @@ def _run(job: Job, call: int) -> bytearray:
             limits.memory_bytes,
             limits.timeout,
             limits.output_bytes,
-            tuple(job.host_functions),
+            job.host_functions,
             job.program,
             job.argv,
             job.env,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from pathlib import Path
 
 import structlog
 
+from hibana_server.sandbox.frames import NOT_CONFINED_STATUS, Wall
 from hibana_server.sandbox.zygote import Born, Zygote, ZygoteGone
 
 log = structlog.get_logger("hibana.sandbox")
@@ -26,9 +29,15 @@ _HOPELESS = 4
 class WorkerSource:
     """Makes workers. Use it on one event loop, between `start` and `stop`."""
 
-    def __init__(self, on_change: Callable[[], None]) -> None:
-        """Take what to call whenever it may be worth asking again, or no longer worth waiting."""
+    def __init__(self, on_change: Callable[[], None], require_walls: Collection[str] = ()) -> None:
+        """Take what to call whenever it may be worth asking again, or no longer worth waiting.
+
+        Where one of `require_walls` does not stand, no worker is made.
+        """
         self._on_change = on_change
+        self._require_walls = require_walls
+        self.walls: tuple[Wall, ...] = ()
+        """The walls around workers; known once the first was asked for."""
         self._zygote: Zygote | None = None
         self._zygote_started = 0.0
         self._zygote_deaths = 0
@@ -38,6 +47,8 @@ class WorkerSource:
         self._vain = 0
         """Attempts since a worker last did its work."""
         self.restarts = 0
+        self.forbidden_calls = 0
+        """Workers that the kernel ended for a system call that none of them needs."""
 
     @property
     def ready(self) -> bool:
@@ -76,12 +87,23 @@ class WorkerSource:
         if self._zygote is not None:
             await self._zygote.stop()
 
-    async def spawn(self, data_bytes: int, cache_bytes: int) -> Born | None:
-        """Fork a worker; None when that failed, and then `on_change` follows."""
+    @property
+    def missing_walls(self) -> tuple[Wall, ...]:
+        """Return the required walls that are known not to stand."""
+        return tuple(wall for wall in self.walls if wall.name in self._require_walls and not wall.stands)
+
+    async def spawn(self, data_bytes: int, cache_bytes: int, readable: Path | None) -> Born | None:
+        """Fork a worker that can read files below `readable`; None when that failed, and then `on_change` follows."""
         try:
-            if self._zygote is None:
+            zygote = self._zygote
+            if zygote is None:
                 raise ZygoteGone
-            return await self._zygote.spawn(data_bytes, cache_bytes)
+            born = await zygote.spawn(data_bytes, cache_bytes, readable)
+            self.walls = zygote.walls
+            if self.missing_walls:
+                born.discard()
+                raise ZygoteGone(f"walls are missing: {', '.join(wall.name for wall in self.missing_walls)}")
+            return born
         except (ZygoteGone, OSError) as error:
             log.warning("worker_not_made", error=str(error))
             self.failed()
@@ -106,6 +128,12 @@ class WorkerSource:
 
     def _exited(self, pid: int, status: int) -> None:
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        if number == signal.SIGSYS:
+            # No honest worker does that: a guest has left the engine, or a library needs what the list lacks.
+            self.forbidden_calls += 1
+            log.warning("worker_forbidden_call", pid=pid)
+        elif os.WIFEXITED(status) and os.WEXITSTATUS(status) == NOT_CONFINED_STATUS:
+            log.error("worker_not_confined", pid=pid)
         log.debug("worker_ended", pid=pid, signal=number, exit_status=os.waitstatus_to_exitcode(status))
 
     def _gone(self) -> None:

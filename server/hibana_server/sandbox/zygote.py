@@ -11,10 +11,11 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
-from hibana_server.sandbox.frames import Exited, Spawn, Spawned, encoder, zygote_decoder
+from hibana_server.sandbox.frames import Exited, Spawn, Spawned, Surveyed, Wall, encoder, zygote_decoder
 
 log = structlog.get_logger("hibana.sandbox")
 
@@ -46,6 +47,12 @@ class ZygoteGone(Exception):
     """The zygote ended; a new one can be started."""
 
 
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ}
+    # One heap for all threads of a worker: they hardly ever allocate at once, and each heap is memory of its own.
+    return kept | {"MALLOC_ARENA_MAX": "1"}
+
+
 def _execute(control: int) -> subprocess.Popen[bytes]:
     """Start the process with its end of the control socket. Raises OSError."""
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -54,9 +61,10 @@ def _execute(control: int) -> subprocess.Popen[bytes]:
         pass_fds=(control,),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        env={name: os.environ[name] for name in ("PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ},
-        # A session of its own, so that the terminal's Ctrl-C does not end guests before the drain.
-        start_new_session=True,
+        env=_environment(),
+        # A process group of its own, so that the terminal's Ctrl-C does not end guests before the drain. No session:
+        # the kernel weighs sessions alike, and a guest in SCHED_IDLE would not give way to the front.
+        process_group=0,
     )
 
 
@@ -74,6 +82,8 @@ class Zygote:
         self._requests = 0
         self._waiting: dict[int, tuple[asyncio.Future[Born], socket.socket]] = {}
         self._gone = False
+        self.walls: tuple[Wall, ...] = ()
+        """What it found out about the walls around workers; there before the first worker is."""
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
@@ -90,8 +100,8 @@ class Zygote:
         """Process id of the zygote."""
         return self._process.pid
 
-    async def spawn(self, data_bytes: int, cache_bytes: int) -> Born:
-        """Fork a worker. Raises ZygoteGone, OSError."""
+    async def spawn(self, data_bytes: int, cache_bytes: int, readable: Path | None) -> Born:
+        """Fork a worker that can read nothing but files below `readable`. Raises ZygoteGone, OSError."""
         if self._gone:
             raise ZygoteGone("the zygote has ended")
         self._requests += 1
@@ -104,9 +114,8 @@ class Zygote:
             future: asyncio.Future[Born] = self._loop.create_future()
             self._waiting[number] = (future, ours)
             try:
-                socket.send_fds(
-                    self._control, [encoder.encode(Spawn(number, data_bytes, cache_bytes))], [theirs.fileno()]
-                )
+                request = Spawn(number, data_bytes, cache_bytes, None if readable is None else str(readable))
+                socket.send_fds(self._control, [encoder.encode(request)], [theirs.fileno()])
             except OSError as error:
                 del self._waiting[number]
                 ours.close()
@@ -148,7 +157,10 @@ class Zygote:
             return
         self._hear(zygote_decoder.decode(data), descriptors)
 
-    def _hear(self, message: Spawned | Exited, descriptors: list[int]) -> None:
+    def _hear(self, message: Spawned | Exited | Surveyed, descriptors: list[int]) -> None:
+        if isinstance(message, Surveyed):
+            self.walls = message.walls
+            return
         if isinstance(message, Exited):
             self._on_exit(message.pid, message.status)
             return

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from hibana_server.domain.access import Action
+from hibana_server.domain.alarms import Alarms
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import FailedPrecondition, Invalid, NotFound, Unavailable
 from hibana_server.domain.executions import Cache, Execution, Outcome, State
@@ -16,6 +17,7 @@ from hibana_server.domain.ports import (
     Artifact,
     Artifacts,
     BlobStore,
+    Claim,
     ExecutionFilter,
     ExecutionStore,
     Job,
@@ -63,6 +65,7 @@ class Executions:
         self._on_done = on_done
         self._running: dict[str, tuple[Run, Tier]] = {}
         self._known: dict[tuple[str, Tier], Artifact] = {}
+        self._alarms = Alarms()
         self._admitting = True
         self._one_ended = asyncio.Event()
 
@@ -86,6 +89,17 @@ class Executions:
         """End every run; for the end of a drain."""
         for run, _ in list(self._running.values()):
             run.cancel(outcome)
+
+    def running_modules(self) -> set[str]:
+        """Return the uids of the modules that run now."""
+        return {run.execution.module_uid for run, _ in self._running.values()}
+
+    def cancel_module(self, uid: str) -> int:
+        """End every run of a module and return how many there were."""
+        runs = [run for run, _ in self._running.values() if run.execution.module_uid == uid]
+        for run in runs:
+            run.cancel()
+        return len(runs)
 
     async def start(self, caller: Caller, call: Call, *, keep_events: bool, head_bytes: int = 0) -> Run:
         """Admit and start a run. Whoever called this owns it and cancels it when its reader goes away.
@@ -136,7 +150,14 @@ class Executions:
                 stdin=call.stdin,
             )
             run = Run(
-                execution, export.results, sandbox, self._store, self, keep_events=keep_events, head_bytes=head_bytes
+                execution,
+                export.results,
+                sandbox,
+                self._store,
+                self,
+                self._alarms,
+                keep_events=keep_events,
+                head_bytes=head_bytes,
             )
             if keep_events:
                 # The first event tells the name, and from then on a crash must leave a record.
@@ -212,9 +233,8 @@ class Executions:
         fresh = artifact is None
         if artifact is None:
             artifact = await self._ensure(target)
-        sandbox = self._pool.try_acquire(tier, caller.subject, artifact.key, memory_bytes)
-        if sandbox is None:
-            sandbox = await self._pool.acquire(tier, caller.subject, artifact.key, memory_bytes)
+        claim = Claim(tier, caller.subject, target.module.owner, artifact.key, memory_bytes)
+        sandbox = self._pool.try_acquire(claim) or await self._pool.acquire(claim)
         if sandbox.warm:
             return sandbox, artifact, Cache.MEMORY
         if not fresh:

@@ -7,6 +7,7 @@ mistake never silently leaves a default in force. docs/settings.md lists all; a 
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,12 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from hibana_server.settings.gate import GateSection, LargeGateSection
+from hibana_server.settings.gate import rules as gate_rules
+
 PREFIX = "HIBANA_SERVER_"
+
+_WALLS = frozenset({"landlock", "seccomp"})
 
 
 class SettingsError(Exception):
@@ -34,13 +40,24 @@ class PoolSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds after which an unused sandbox process ends."""
     module_cache_bytes: int = 64 * 1024 * 1024
     """Compiled modules one sandbox process keeps mapped, bytes."""
+    worker_memory_bytes: int = 64 * 1024 * 1024
+    """Private memory past which a sandbox process is replaced between two calls, bytes."""
+    isolate_callers: bool = True
+    """Whether a sandbox process that ran a user's module serves only the same caller and modules of the same owner."""
+
+
+class SandboxSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What stands around every sandbox process."""
+
+    require_walls: tuple[str, ...] = ()
+    """Walls without which the server refuses to start: landlock, seccomp; otherwise it warns and goes on."""
 
 
 class CompileSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Compiling uploaded modules."""
 
     concurrency: int = 0
-    """Compiles at the same time; 0 means half of the CPUs, at least one."""
+    """Compiles at the same time; 0 means one more than there are CPUs, at least three, fewer where memory is short."""
     max_queue: int = 32
     """Compiles that may wait; past it uploads are refused at once."""
     artifact_bytes: int = 2 * 1024 * 1024 * 1024
@@ -77,8 +94,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds an upload may send nothing before it is given up."""
     pool: PoolSection = PoolSection()
     """Sandbox processes."""
+    sandbox: SandboxSection = SandboxSection()
+    """What stands around every sandbox process."""
     compile: CompileSection = CompileSection()
     """Compiling uploaded modules."""
+    gate_user: GateSection = GateSection()
+    """What an uploaded module of the user tier may contain."""
+    gate_admin: LargeGateSection = LargeGateSection()
+    """What an uploaded module of the admin tier may contain."""
+    gate_system: LargeGateSection = LargeGateSection()
+    """What an uploaded module of the system tier may contain."""
     log: LogSection = LogSection()
     """Logs."""
 
@@ -123,7 +148,13 @@ def _overlay_environment(merged: dict[str, Any], environ: Mapping[str, str]) -> 
             place = place.setdefault(part, {})
             if not isinstance(place, dict):
                 raise SettingsError(f"settings: {part} must be a section, [{part}]")
-        place[path[-1]] = text
+        # A list is written with commas.
+        listed = isinstance(_default(path), tuple)
+        place[path[-1]] = [each.strip() for each in text.split(",") if each.strip()] if listed else text
+
+
+def _default(path: tuple[str, ...]) -> object:
+    return functools.reduce(getattr, path, Settings())
 
 
 def variables() -> list[tuple[str, tuple[str, ...]]]:
@@ -138,12 +169,14 @@ def variables() -> list[tuple[str, tuple[str, ...]]]:
 
 
 def _check(settings: Settings) -> None:
-    rules = (
+    rules: tuple[tuple[str, bool, str], ...] = (
         ("pool.max_sandboxes", 0 <= settings.pool.max_sandboxes <= 1024, "0 to 1024"),
         ("pool.memory_budget", settings.pool.memory_budget >= 0, "0 or more bytes"),
         ("pool.max_queue", 0 <= settings.pool.max_queue <= 100_000, "0 to 100000"),
         ("pool.idle_seconds", 0 < settings.pool.idle_seconds <= 86400, "more than 0, at most 86400"),
         ("pool.module_cache_bytes", settings.pool.module_cache_bytes >= 0, "0 or more bytes"),
+        ("pool.worker_memory_bytes", settings.pool.worker_memory_bytes > 0, "more than 0 bytes"),
+        ("sandbox.require_walls", _WALLS.issuperset(settings.sandbox.require_walls), "any of landlock, seccomp"),
         ("compile.concurrency", 0 <= settings.compile.concurrency <= 256, "0 to 256"),
         ("compile.max_queue", 0 <= settings.compile.max_queue <= 10_000, "0 to 10000"),
         ("compile.artifact_bytes", settings.compile.artifact_bytes > 0, "more than 0 bytes"),
@@ -152,6 +185,8 @@ def _check(settings: Settings) -> None:
         ("log.level", settings.log.level in ("debug", "info", "warning", "error"), "debug, info, warning or error"),
         ("log.format", settings.log.format in ("auto", "json", "text"), "auto, json or text"),
     )
+    for section in ("gate_user", "gate_admin", "gate_system"):
+        rules += (*gate_rules(section, getattr(settings, section)),)
     for name, holds, accepted in rules:
         if not holds:
             raise SettingsError(f"settings: {name} must be {accepted}")

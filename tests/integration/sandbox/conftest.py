@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox.pool import Pool
 from hibana_server.sandbox.pool_settings import PoolSettings
 from tests.framework.guests import Bench
@@ -28,7 +29,7 @@ def open_pool(artifacts: Path) -> OpenPool:
 
     @asynccontextmanager
     async def opened(**settings: Any) -> AsyncIterator[Bench]:
-        pool = Pool(PoolSettings(**settings))
+        pool = Pool(PoolSettings(**{"readable": dict.fromkeys(Tier, artifacts), **settings}))
         await pool.start()
         try:
             yield Bench(pool, artifacts)
@@ -41,7 +42,22 @@ def open_pool(artifacts: Path) -> OpenPool:
 @pytest.fixture(scope="session")
 async def bench(artifacts: Path) -> AsyncIterator[Bench]:
     """Share one pool."""
-    pool = Pool(PoolSettings(max_sandboxes=4))
+    pool = Pool(PoolSettings(max_sandboxes=4, readable=dict.fromkeys(Tier, artifacts)))
+    await pool.start()
+    yield Bench(pool, artifacts)
+    await pool.stop()
+
+
+@pytest.fixture(scope="session")
+async def confined(artifacts: Path) -> AsyncIterator[Bench]:
+    """Share a pool that gives every call a worker of its own, and makes none without all walls."""
+    settings = PoolSettings(
+        max_sandboxes=1,
+        calls_per_worker=1,
+        readable=dict.fromkeys(Tier, artifacts),
+        require_walls=frozenset({"landlock", "seccomp"}),
+    )
+    pool = Pool(settings)
     await pool.start()
     yield Bench(pool, artifacts)
     await pool.stop()

@@ -76,19 +76,18 @@ async def test_a_large_frame_at_the_end_of_the_stack(bench: Bench) -> None:
 
 
 @pytest.mark.slow
-async def test_ten_thousand_traps_in_one_worker(open_pool: OpenPool) -> None:
-    async with open_pool(max_sandboxes=1, calls_per_worker=1_000_000) as bench:
+async def test_every_trap_costs_its_worker_and_nothing_else(open_pool: OpenPool) -> None:
+    async with open_pool(max_sandboxes=2) as bench:
         kinds = ["UNREACHABLE", "INTEGER_DIVISION_BY_ZERO", "MEMORY_OUT_OF_BOUNDS", "BAD_SIGNATURE"]
         jobs = [bench.job("sandbox_traps", kind) for kind in kinds]
-        for turn in range(10_000):
+        for turn in range(400):
             _, listener = await bench.start(jobs[turn % len(jobs)])
             end = await listener.end()
             assert end.failure is not None
             assert end.failure.code == kinds[turn % len(jobs)]
-        (pid,) = bench.workers()
-        assert bench.pool.stats()["started_total"] == 1
-        statm = Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()
-        assert int(statm[1]) * 4096 < 100 * MIB
+        assert bench.pool.stats()["started_total"] >= 400
+        assert bench.pool.stats().get("crashed_total", 0) == 0
+        assert await bench.value("sandbox_numbers", "add", 40, 2) == 42
 
 
 async def test_a_late_tick_never_ends_the_next_call(open_pool: OpenPool) -> None:
@@ -118,7 +117,7 @@ async def test_the_shortest_and_the_longest_time_limit(bench: Bench) -> None:
 @pytest.mark.parametrize("tier", [Tier.USER, pytest.param(Tier.ADMIN, marks=pytest.mark.slow)])
 async def test_what_the_gate_lets_through_fits_into_the_engines_pool(bench: Bench, tier: Tier) -> None:
     """A module at every limit that has a slot in the pool: tables, their elements, functions and globals."""
-    limits = limits_of(tier, DEFAULT_POLICIES[tier])
+    limits = limits_of(DEFAULT_POLICIES[tier])
     indexes = b"".join(leb(number) for number in range(limits.functions))
     code = module(
         section(1, vector([function_type(results=b"\x7f")])),

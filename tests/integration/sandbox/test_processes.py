@@ -61,7 +61,7 @@ async def test_a_stopped_worker_is_killed_at_the_limit(open_pool: OpenPool) -> N
     async with open_pool(max_sandboxes=2, grace=0.1) as bench:
         _, listener = await bench.start(bench.job("sandbox_wasi", "write_then_loop", timeout=0.2))
         await listener.until(listener.text)
-        pids = bench.workers()
+        pids = bench.busy()
         processes.kill(pids, signal.SIGSTOP)
         end = await listener.end()
         assert end.outcome is Outcome.TIMEOUT
@@ -104,8 +104,8 @@ async def test_without_its_zygote_the_pool_starts_another(open_pool: OpenPool) -
             zygote, pids = bench.zygote, bench.workers()
             os.kill(zygote, signal.SIGKILL)
             assert (await listener.end()).outcome is Outcome.LOST
-            await works(bench)
             assert await gone(pids)
+            await works(bench)
             assert bench.zygote != zygote
         assert bench.pool.stats()["zygote_restarts_total"] == 2
 
@@ -115,7 +115,7 @@ async def test_stopping_ends_everything_at_once(open_pool: OpenPool) -> None:
     async with open_pool(max_sandboxes=3) as bench:
         listeners = [(await bench.start(bench.job("sandbox_traps", "loop")))[1] for _ in range(2)]
         pids = [bench.zygote, *bench.workers()]
-        assert len(pids) == 3
+        assert len(pids) >= 3
         began = time.monotonic()
     assert time.monotonic() - began < 1.0
     assert not processes.wait_gone(pids, 0.5)
@@ -127,11 +127,12 @@ FRONT = """
 import asyncio, sys
 from pathlib import Path
 from hibana_server.sandbox.pool import Pool
+from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox.pool_settings import PoolSettings
 from tests.framework.guests import Bench
 
 async def main():
-    pool = Pool(PoolSettings(max_sandboxes=3))
+    pool = Pool(PoolSettings(max_sandboxes=3, readable={Tier.USER: Path(sys.argv[1])}))
     await pool.start()
     bench = Bench(pool, Path(sys.argv[1]))
     for _ in range(2):
@@ -153,7 +154,7 @@ def test_a_front_that_is_killed_leaves_no_process_behind(artifacts: Path) -> Non
         assert front.stdout is not None
         assert front.stdout.readline() == b"running\n"
         pids = processes.descendants(front.pid)
-        assert len(pids) == 3
+        assert len(pids) >= 3
         front.kill()
         front.wait()
         assert not processes.wait_gone(pids, 2.0)
@@ -162,7 +163,8 @@ def test_a_front_that_is_killed_leaves_no_process_behind(artifacts: Path) -> Non
 def test_the_front_never_loads_the_engine() -> None:
     program = (
         "import sys, hibana_server.app, hibana_server.cli\n"
-        "guest_side = ('wasmtime', 'hibana_server.sandbox.worker', 'hibana_server.sandbox.compiler')\n"
+        "sandbox = 'hibana_server.sandbox.'\n"
+        "guest_side = ('wasmtime', f'{sandbox}worker', f'{sandbox}compiler', f'{sandbox}walls')\n"
         "sys.exit(any(f'{name}.'.startswith(f'{each}.') for name in sys.modules for each in guest_side))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
@@ -193,9 +195,13 @@ async def test_what_a_worker_is_confined_to(open_pool: OpenPool) -> None:
         assert len(sockets) == 1
         assert all(each.endswith(".cwasm") for each in files)
         environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        assert all(each.split(b"=")[0] in {b"", b"PYTHONPATH", b"LD_LIBRARY_PATH"} for each in environment)
+        assert all(
+            each.split(b"=")[0] in {b"", b"PYTHONPATH", b"LD_LIBRARY_PATH", b"MALLOC_ARENA_MAX"} for each in environment
+        )
         # The terminal's Ctrl-C goes to the front alone.
-        assert os.getsid(pid) != os.getsid(0)
+        assert os.getpgid(pid) != os.getpgid(0)
+        # In its session: the kernel weighs sessions alike, and a guest in SCHED_IDLE has to give way to the front.
+        assert os.getsid(pid) == os.getsid(0)
         threads = list(Path(f"/proc/{pid}/task").iterdir())
         assert len(threads) <= 3
 

@@ -27,6 +27,8 @@ class CallState:
     """Set when the guest called env.abort."""
     glue_called: str | None = None
     """Import of JavaScript glue that the guest called."""
+    exit_code: int | None = None
+    """What a program passed to proc_exit."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def write(self, stream: int, data: bytes) -> bool:

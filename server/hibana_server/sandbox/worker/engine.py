@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import wasmtime
 
-from hibana_server.sandbox.engine_settings import CORE_SETTINGS
+from hibana_server.sandbox.engine_settings import CORE, Profile
 from hibana_server.sandbox.worker.native import ffi
 
-MEMORIES = 1
-TABLES = 4
+MEMORIES = CORE.memories
+TABLES = CORE.tables
 GC_HEAPS = 1
 """externref needs a heap."""
 STACKS = 1
@@ -22,11 +22,14 @@ KEEP_RESIDENT_BYTES = 64 * 1024
 INSTANCE_BYTES = 16 * 1024 * 1024
 
 
-def compile_config() -> wasmtime.Config:
-    """Return the settings that artifacts are made with."""
+def compile_config(profile: Profile = CORE) -> wasmtime.Config:
+    """Return the settings that artifacts of a profile are made with."""
     config = wasmtime.Config()
-    for name, value in CORE_SETTINGS.items():
-        setattr(config, name, value)
+    for name, value in profile.settings.items():
+        if hasattr(type(config), name):
+            setattr(config, name, value)
+        else:  # the C API knows more switches than the binding
+            getattr(ffi, f"wasmtime_config_{name}_set")(config.ptr(), value)
     return config
 
 
@@ -39,7 +42,7 @@ def worker_engine() -> wasmtime.Engine:
     config = compile_config()
     pool = ffi.wasmtime_pooling_allocation_config_new()
     try:
-        ffi.wasmtime_pooling_allocation_config_total_core_instances_set(pool, 1)
+        ffi.wasmtime_pooling_allocation_config_total_core_instances_set(pool, CORE.instances)
         ffi.wasmtime_pooling_allocation_config_total_memories_set(pool, MEMORIES)
         ffi.wasmtime_pooling_allocation_config_total_tables_set(pool, TABLES)
         ffi.wasmtime_pooling_allocation_config_total_gc_heaps_set(pool, GC_HEAPS)

@@ -138,12 +138,19 @@ def _poll(state: CallState, memory: GuestMemory, arguments: list[Any]) -> int:
     return code
 
 
+def _exit(state: CallState, _memory: GuestMemory, arguments: list[Any]) -> None:
+    """End a program. The engine's own knows no exit code above 125, and programs end with 255 for -1."""
+    state.exit_code = arguments[0]
+    raise _Abort
+
+
 _FUNCTIONS: dict[tuple[str, str], HostFunction] = {
     ("env", "abort"): _abort,
     ("env", "log"): _log,
     ("env", "seed"): _seed,
     ("env", "trace"): _trace,
     (WASI_MODULE, "poll_oneoff"): _poll,
+    (WASI_MODULE, "proc_exit"): _exit,
 }
 
 
@@ -212,7 +219,7 @@ class Linker:
             if judged.provider is Provider.GLUE:
                 number = self._add(_glue(f"{each.module}.{name}"), signature)
                 glue.append(number)
-            elif judged.provider is not Provider.WASI or name == "poll_oneoff":
+            elif judged.provider is not Provider.WASI or (WASI_MODULE, name) in _FUNCTIONS:
                 key = (each.module, name, signature)
                 number = self._numbers.get(key) or self._add(_FUNCTIONS[each.module, name], signature)
                 self._numbers[key] = number

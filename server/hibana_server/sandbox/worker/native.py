@@ -11,6 +11,7 @@ from typing import Any
 
 import wasmtime
 from wasmtime import _ffi
+from wasmtime._trap import FrameList
 
 # The binding's declarations say less than ctypes accepts (None for callbacks, plain integers for kinds).
 ffi: Any = _ffi
@@ -19,6 +20,18 @@ NO_FINALIZER: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
 """The null pointer where the API takes a finalizer."""
 
 MEMORY_KIND = int(_ffi.WASMTIME_EXTERN_MEMORY.value)
+
+EPOCH_CALLBACK: Any = ctypes.CFUNCTYPE(
+    ctypes.c_size_t,
+    ctypes.POINTER(_ffi.wasmtime_context_t),
+    ctypes.c_void_p,
+    ctypes.POINTER(ctypes.c_uint64),
+    ctypes.POINTER(_ffi.wasmtime_update_deadline_kind_t),
+)
+"""What a guest's thread calls at its first check after the epoch moved: sets how many ticks it runs on, or
+returns a new error that ends it."""
+CONTINUE = 0
+"""WASMTIME_UPDATE_DEADLINE_CONTINUE"""
 
 Failure = wasmtime.Trap | wasmtime.WasmtimeError
 
@@ -30,6 +43,15 @@ def failure(error: Any, trap: Any) -> Failure | None:
     if trap:
         return wasmtime.Trap._from_ptr(trap)  # noqa: SLF001 - as above
     return None
+
+
+def frames(failed: Failure) -> list[wasmtime.Frame]:
+    """Return where a guest was when it failed, innermost first."""
+    if not isinstance(failed, wasmtime.WasmtimeError):
+        return failed.frames
+    held = FrameList(failed)
+    ffi.wasmtime_error_wasm_trace(failed.ptr(), ctypes.byref(held.vec))
+    return [wasmtime.Frame._from_ptr(held.vec.data[i], held) for i in range(held.vec.size)]  # noqa: SLF001 - as above
 
 
 def check(error: Any) -> None:

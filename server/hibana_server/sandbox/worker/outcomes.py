@@ -9,6 +9,7 @@ import wasmtime
 
 from hibana_server.domain.executions import Outcome
 from hibana_server.domain.text import clean
+from hibana_server.sandbox.worker.native import Failure, frames
 
 MAX_FRAMES = 16
 MEMORY_FULL = 0.9
@@ -53,6 +54,12 @@ class Circumstances:
     memory_limit: int
     wants_results: bool
     """Whether the function was to return something."""
+    exit_code: int | None = None
+    """What a program passed to proc_exit; None when it did not call it."""
+
+
+_BACKTRACE, _CAUSE = "error while executing at wasm backtrace", "Caused by:"
+"""How the engine tells that a guest passed one of its system calls what it does not understand."""
 
 
 def timed_out(timeout: float) -> End:
@@ -75,15 +82,20 @@ def from_error(error: wasmtime.WasmtimeError, seen: Circumstances) -> End:
     """Read an error of the engine: an exit of a program, or an instance that could not be made."""
     if isinstance(error, wasmtime.ExitTrap):
         return _exited(error.code, wants_results=seen.wants_results)
+    if seen.exit_code is not None:
+        return _exited(seen.exit_code, wants_results=seen.wants_results)
+    stopped = _stopped(seen)
+    if stopped is not None:
+        return End(stopped.outcome, (), stopped.code, stopped.message, 0, _frames(error))
     text = str(error)
     if "memory" in text and ("exceeds" in text or "limit" in text):
         return End(
             Outcome.MEMORY,
             message=f"the module asks for more memory than the limit of {seen.memory_limit} bytes at its start",
         )
-    stopped = _stopped(seen)
-    if stopped is not None:
-        return stopped
+    if _BACKTRACE in text:
+        cause = text.rpartition(_CAUSE)[2].strip()
+        return End(Outcome.TRAP, code="SYSTEM_CALL", message=clean(f"a system call of the guest failed: {cause}", 512))
     return End(Outcome.TRAP, code="INSTANTIATION", message=clean(f"the module could not be started: {text}", 512))
 
 
@@ -149,9 +161,9 @@ _NO_OFFSET = 0xFFFF_FFFF
 """What the engine tells where it knows no offset, as after a stack overflow, is at least this."""
 
 
-def _frames(trap: wasmtime.Trap) -> tuple[str, ...]:
+def _frames(failed: Failure) -> tuple[str, ...]:
     shown = []
-    for frame in trap.frames[:MAX_FRAMES]:
+    for frame in frames(failed)[:MAX_FRAMES]:
         try:
             name = frame.func_name
         except UnicodeDecodeError:

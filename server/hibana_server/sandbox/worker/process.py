@@ -11,6 +11,8 @@ from hibana_server.sandbox.frames import HEADER, MAX_TO_WORKER, Broken, Done, Ou
 from hibana_server.sandbox.worker.runner import Runner
 
 _RECEIVE = 64 * 1024
+_STACK_BYTES = 2 * 1024 * 1024
+"""Stack of the guest's thread: four times what the engine gives a guest, and far more than the interpreter needs."""
 _LONGEST_REASON = 500
 
 
@@ -56,14 +58,47 @@ class Channel:
         return run_decoder.decode(frame)
 
 
+class _GuestThread(threading.Thread):
+    """Runs jobs until the front closes the channel, or until it was demoted.
+
+    A thread that went to SCHED_IDLE in a long call cannot come back from there without a privilege. So
+    it ends after that call, and the worker's main thread, which was never demoted, starts another.
+    """
+
+    def __init__(self, channel: Channel, runner: Runner) -> None:
+        super().__init__(name="guest")
+        self._channel = channel
+        self._runner = runner
+        self.over = False
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        """Serve jobs."""
+        try:
+            deadline = self._runner.deadline
+            deadline.demoted = False
+            while not deadline.demoted:
+                job = self._channel.receive()
+                if job is None:
+                    self.over = True
+                    return
+                self._runner.run(job)
+        except Exception as error:  # noqa: BLE001 - told and raised by `serve`
+            # A defect, or no memory left. The front logs it, and nobody gets a worker in an unknown state.
+            self.error = error
+            self._channel.send(Broken(f"{type(error).__name__}: {error}"[:_LONGEST_REASON]))
+
+
 def serve(sock: socket.socket, engine: wasmtime.Engine, spawn: Spawn) -> None:
     """Run jobs until the front closes the channel."""
+    threading.stack_size(_STACK_BYTES)
     channel = Channel(sock)
     runner = Runner(engine, spawn.cache_bytes, channel.send)
-    while (job := channel.receive()) is not None:
-        try:
-            runner.run(job)
-        except Exception as error:
-            # A defect, or no memory left. The front logs it, and nobody gets a worker in an unknown state.
-            channel.send(Broken(f"{type(error).__name__}: {error}"[:_LONGEST_REASON]))
-            raise
+    while True:
+        thread = _GuestThread(channel, runner)
+        thread.start()
+        thread.join()
+        if thread.error is not None:
+            raise thread.error
+        if thread.over:
+            return

@@ -17,16 +17,25 @@ from hibana_server.sandbox.worker.deadline import Deadline
 from hibana_server.sandbox.worker.engine import MEMORIES, TABLE_ELEMENTS, TABLES
 from hibana_server.sandbox.worker.host_functions import Linker, LinkRefused
 from hibana_server.sandbox.worker.module_cache import Function, LoadedModule, ModuleCache
-from hibana_server.sandbox.worker.native import MEMORY_KIND, NO_FINALIZER, Failure, failure, ffi
+from hibana_server.sandbox.worker.native import (
+    CONTINUE,
+    EPOCH_CALLBACK,
+    MEMORY_KIND,
+    NO_FINALIZER,
+    Failure,
+    failure,
+    ffi,
+)
 from hibana_server.sandbox.worker.outcomes import Circumstances, End, from_error, from_trap, output_limit
 from hibana_server.sandbox.worker.wasi import set_wasi
 
 PAGE = 65536
 INITIALIZE = "_initialize"
+STOPPED = b"stopped by the service"
 
 
 class Runner:
-    """The guest's side of a worker. One call at a time."""
+    """The guest's side of a worker. One call at a time, on the thread that `deadline` guards."""
 
     def __init__(self, engine: wasmtime.Engine, cache_bytes: int, send: Callable[[Out | Done], None]) -> None:
         self._engine = engine.ptr()
@@ -34,18 +43,19 @@ class Runner:
         self._send = send
         self._linker = Linker(engine)
         self._modules = ModuleCache(engine, self._linker, cache_bytes)
-        self._deadline = Deadline(self._tick)
+        self.deadline = Deadline(self._tick)
         # Filled anew by every call; making them costs more than the calls that fill them.
+        self._at_tick = EPOCH_CALLBACK(self._ticked)
         self._instance = ffi.wasmtime_instance_t()
         self._extern = ffi.wasmtime_extern_t()
 
     def run(self, job: Run) -> None:
         """Carry out a job and send its output and its end."""
-        state = CallState(self._send, self._tick, self._deadline.left, job.output_bytes)
+        state = CallState(self._send, self._tick, self.deadline.left, job.output_bytes)
         evicted: tuple[str, ...] = ()
         memory = cpu = wall = 0
         try:
-            loaded, evicted = self._modules.get(job.key, job.path, job.size, frozenset(job.host_functions))
+            loaded, evicted = self._modules.get(job.key, job.path, job.size, job.host_functions)
         except LinkRefused as refused:
             end = End(Outcome.DENIED, message=f"the import {clean(str(refused))} is not granted to this tier")
         except (wasmtime.WasmtimeError, OSError) as error:
@@ -55,7 +65,7 @@ class Runner:
             self._linker.state = state
             started, cpu_started = time.perf_counter_ns(), time.process_time_ns()
             try:
-                end, memory = self._call(job, loaded, state)
+                end, memory = self._call(job, loaded, state, cpu_started)
             finally:
                 self._linker.state = None
             wall, cpu = time.perf_counter_ns() - started, time.process_time_ns() - cpu_started
@@ -77,10 +87,18 @@ class Runner:
         )
 
     def _tick(self) -> None:
-        """Make the running guest trap at its next check. Safe from any thread."""
+        """Make the running guest ask `_ticked` at its next check. Safe from any thread."""
         ffi.wasmtime_engine_increment_epoch(self._engine)
 
-    def _call(self, job: Run, loaded: LoadedModule, state: CallState) -> tuple[End, int]:
+    def _ticked(self, _context: Any, _data: Any, delta: Any, kind: Any) -> int:
+        """Let the guest go on after a tick, or end it with an error; it must not raise."""
+        state = self._linker.state
+        if state is not None and not state.output_exceeded and self.deadline.judge():
+            delta[0], kind[0] = 1, CONTINUE
+            return 0
+        return ctypes.cast(ffi.wasmtime_error_new(STOPPED), ctypes.c_void_p).value or 0
+
+    def _call(self, job: Run, loaded: LoadedModule, state: CallState, cpu_started: int) -> tuple[End, int]:
         function = loaded.function(job.function)
         if function is None:
             return End(Outcome.LOST, message="the module has no such function any more; upload it again"), 0
@@ -91,13 +109,14 @@ class Runner:
             ffi.wasmtime_store_limiter(store, job.memory_bytes, TABLE_ELEMENTS, 1, TABLES, MEMORIES)
             # Before the instance is made: start functions loop too.
             ffi.wasmtime_context_set_epoch_deadline(context, 1)
+            ffi.wasmtime_store_epoch_deadline_callback(store, self._at_tick, None, NO_FINALIZER)
             if loaded.wasi:
                 set_wasi(context, state, job.program, job.argv, job.env, job.stdin)
-            self._deadline.arm(job.timeout)
+            self.deadline.arm(job.timeout, cpu_started)
             try:
                 failed = self._instantiate_and_call(job, loaded, function, context)
             finally:
-                self._deadline.disarm()
+                self.deadline.disarm()
             memory = self._memory(context, loaded)
             if failed is not None or state.output_exceeded:
                 return self._explain(failed, job, state, memory, wants_results=bool(function.results)), memory
@@ -157,13 +176,14 @@ class Runner:
     def _explain(self, failed: Failure | None, job: Run, state: CallState, memory: int, *, wants_results: bool) -> End:
         seen = Circumstances(
             timeout=job.timeout,
-            deadline_passed=self._deadline.passed or state.out_of_time,
+            deadline_passed=self.deadline.passed or state.out_of_time,
             output_exceeded=state.output_exceeded,
             abort_message=state.abort_message,
             glue_called=state.glue_called,
             memory_bytes=memory,
             memory_limit=job.memory_bytes,
             wants_results=wants_results,
+            exit_code=state.exit_code,
         )
         if seen.output_exceeded or failed is None:
             # Whatever the guest made of the error code: exit, trap, or return as if nothing had happened.

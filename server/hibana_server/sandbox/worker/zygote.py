@@ -7,6 +7,7 @@ is safe. It owns its workers: when the front's end of the socket closes, it ends
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gc
 import os
@@ -17,10 +18,12 @@ import sys
 
 import wasmtime
 
-from hibana_server.sandbox.frames import Exited, Spawn, Spawned, encoder, spawn_decoder
+from hibana_server.sandbox.frames import NOT_CONFINED_STATUS, Exited, Spawn, Spawned, Surveyed, encoder, spawn_decoder
+from hibana_server.sandbox.walls.process import close_everything_but, die_with_parent
+from hibana_server.sandbox.walls.survey import survey
 from hibana_server.sandbox.worker.engine import worker_engine
 from hibana_server.sandbox.worker.process import serve
-from hibana_server.sandbox.worker.walls import close_everything_but, confine, die_with_parent
+from hibana_server.sandbox.worker.walls import confine
 
 _MESSAGE = 4096
 
@@ -31,6 +34,8 @@ class Zygote:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._engine = worker_engine()
+        self._walls, told = survey()
+        self._tell(Surveyed(told))
         self._pid = os.getpid()
         self._children: dict[int, int] = {}
         """pidfd -> pid"""
@@ -56,7 +61,10 @@ class Zygote:
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
     def _fork_one(self) -> bool:
-        data, descriptors, _flags, _address = socket.recv_fds(self._control, _MESSAGE, 1)
+        try:
+            data, descriptors, _flags, _address = socket.recv_fds(self._control, _MESSAGE, 1)
+        except ConnectionResetError:  # the front ended without having read everything
+            return False
         if not data:
             return False
         spawn = spawn_decoder.decode(data)
@@ -92,7 +100,9 @@ class Zygote:
         try:
             die_with_parent(self._pid)
             close_everything_but(channel)
-            confine(spawn.data_bytes)
+            status = NOT_CONFINED_STATUS
+            confine(spawn.data_bytes, self._walls, spawn.readable)
+            status = 1
             serve(socket.socket(fileno=channel), self._engine, spawn)
             status = 0
         finally:
@@ -105,10 +115,19 @@ class Zygote:
         _, status = os.waitpid(pid, 0)
         self._tell(Exited(pid, status))
 
-    def _tell(self, message: Spawned | Exited) -> None:
+    def _tell(self, message: Spawned | Exited | Surveyed) -> None:
         # A front that is gone is noticed at the next read.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._control.send(encoder.encode(message))
+
+
+def prepare() -> None:
+    """Do what workers inherit: an empty environment, and whatever calls load, since workers can read nothing."""
+    os.environ.clear()
+    # The engine's WASI brings a thread pool as large as the machine; one guest at a time needs one thread.
+    os.environ["TOKIO_WORKER_THREADS"] = "1"
+    wasmtime.Linker(wasmtime.Engine()).define_wasi()
+    codecs.lookup("utf-16-le")  # AssemblyScript's strings
 
 
 def main() -> None:
@@ -117,8 +136,7 @@ def main() -> None:
     # Workers inherit this. Nothing hangs on it: the end of the front's socket ends the zygote, and that its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # Loads what the first call would otherwise load in every worker.
-    wasmtime.Linker(wasmtime.Engine()).define_wasi()
+    prepare()
     Zygote(socket.socket(fileno=int(sys.argv[1]))).run()
 
 

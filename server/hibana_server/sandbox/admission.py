@@ -1,0 +1,71 @@
+"""How much may run at once: memory in all, places of one caller."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from hibana_server.domain.ports import Claim
+from hibana_server.domain.tiers import Tier
+from hibana_server.sandbox.waiting import Ticket
+
+
+class Admission:
+    """Keeps count of what runs.
+
+    The sum of the limits of running guests never passes the budget; what is larger than the whole
+    budget runs alone. One caller never holds the last place.
+    """
+
+    def __init__(self, places: int, memory_budget: int) -> None:
+        self._places = places
+        self._memory_budget = memory_budget
+        self._share = max(1, places - 1)
+        self.reserved_bytes = 0
+        self.callers: Counter[str] = Counter()
+        """Places that each caller holds; nobody who holds none is in it."""
+
+    def full(self, caller: str) -> bool:
+        """Tell whether a caller holds all the places it may."""
+        return self.callers[caller] >= self._share
+
+    def fits(self, memory_bytes: int) -> bool:
+        """Tell whether so much memory may be promised now."""
+        return self._fits(self.reserved_bytes, memory_bytes)
+
+    def allows(self, claim: Claim) -> bool:
+        """Tell whether a call may run now, as far as memory and its caller's places go."""
+        return self.fits(claim.memory_bytes) and not self.full(claim.caller)
+
+    def take(self, claim: Claim) -> None:
+        """Count a call as running."""
+        self.reserved_bytes += claim.memory_bytes
+        self.callers[claim.caller] += 1
+
+    def give_back(self, caller: str, memory_bytes: int) -> None:
+        """Count a call as ended."""
+        self.reserved_bytes -= memory_bytes
+        left = self.callers[caller] - 1
+        if left > 0:
+            self.callers[caller] = left
+        else:
+            del self.callers[caller]
+
+    def next_tiers(self, waiting: Iterable[Ticket[Any]]) -> Counter[Tier]:
+        """Count by tier the calls, in turn, that only lack a worker; as many as there are places at most."""
+        tiers: Counter[Tier] = Counter()
+        reserved, running = self.reserved_bytes, self.callers.copy()
+        for ticket in waiting:
+            claim = ticket.claim
+            if running[claim.caller] >= self._share:
+                continue
+            if not self._fits(reserved, claim.memory_bytes) or tiers.total() >= self._places:
+                break
+            reserved += claim.memory_bytes
+            running[claim.caller] += 1
+            tiers[claim.tier] += 1
+        return tiers
+
+    def _fits(self, reserved: int, memory_bytes: int) -> bool:
+        return reserved + memory_bytes <= self._memory_budget or not reserved
