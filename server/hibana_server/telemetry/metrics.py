@@ -18,6 +18,7 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 _BOUNDS = (*map(str, _SECONDS), "+Inf")
 
 Numbers = Callable[[], Mapping[str, float]]
+States = Callable[[], Mapping[str, bool]]
 
 
 @dataclass(slots=True)
@@ -50,6 +51,7 @@ class Metrics:
         self._executions: dict[tuple[str, str, str], int] = {}
         self._execution_times: dict[str, _Times] = {}
         self._numbers: list[tuple[str, Numbers, frozenset[str]]] = []
+        self._states: list[tuple[str, str, States]] = []
         self._registry.register(self)
 
     def call(self, method: str, code: str, seconds: float) -> None:
@@ -77,6 +79,10 @@ class Metrics:
         """
         self._numbers.append((prefix, read, frozenset(counters)))
 
+    def states(self, name: str, label: str, read: States) -> None:
+        """Show what `read` returns at each scrape as one gauge `hibana_{name}`, 1 or 0 for each value of its label."""
+        self._states.append((name, label, read))
+
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
@@ -95,6 +101,12 @@ class Metrics:
             runs.add_metric(labels, count)
         yield runs
         yield _histogram("hibana_execution_seconds", "Wall time of guests.", "tier", self._execution_times)
+        for name, label, holds in self._states:
+            text = f"{name.replace('_', ' ')}: 1 where it holds."
+            states = GaugeMetricFamily(f"hibana_{name}", text, labels=(label,))
+            for each, state in holds().items():
+                states.add_metric((each,), float(state))
+            yield states
         for prefix, read, counters in self._numbers:
             for name, value in read().items():
                 spelled = f"{prefix}: {name.replace('_', ' ')}."

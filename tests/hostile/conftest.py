@@ -1,0 +1,108 @@
+"""The server that cases share, and which cases a run takes (`selection.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.framework.server import Server
+from tests.hostile.cases import Case
+from tests.hostile.house import House
+from tests.hostile.invariants import census
+from tests.hostile.selection import selection
+
+SETTINGS = {
+    "POOL_MAX_SANDBOXES": "4",
+    "UPLOAD_STALL_SECONDS": "1",
+    "COMPILE_MAX_QUEUE": "256",
+}
+"""Few sandboxes are soon all taken, and a stalling upload is given up while the case waits."""
+
+SELECTION = selection()
+
+OpenHouse = Callable[[Case], AbstractAsyncContextManager[House]]
+
+
+def pytest_report_header() -> str:
+    """Say what is run; a run of all tests is told at its end only."""
+    return SELECTION.title
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how to repeat a run that failed."""
+    if any("tests/hostile/" in report.nodeid for report in terminalreporter.stats.get("failed", [])):
+        terminalreporter.write_line(SELECTION.title)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the cases that the selection does not take."""
+    cases = {item: case for item in items if (case := case_of(item)) is not None}
+    chosen = {case.name for case in SELECTION.choose(list(cases.values()))}
+    left_out = [item for item, case in cases.items() if case.name not in chosen]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def case_of(item: pytest.Item) -> Case | None:
+    """Return the case that a test runs; None for other tests."""
+    case = item.callspec.params.get("case") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
+    return case if isinstance(case, Case) else None
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Run the server that most cases share; it must outlive them all."""
+    with Server(tmp_path_factory.mktemp("hostile") / "data", SETTINGS) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def shared_house(shared_server: Server) -> AsyncIterator[House]:
+    """Open the house of the shared server, warmed up."""
+    house = House(shared_server, full=SELECTION.full, seed=SELECTION.seed)
+    await house.open()
+    await warm_up(house)
+    yield house
+    await house.close()
+
+
+@pytest.fixture
+def open_house(tmp_path: Path, shared_house: House) -> OpenHouse:
+    """Open the house of a case: the shared one, or one with a server of its own."""
+
+    @asynccontextmanager
+    async def opened(case: Case) -> AsyncIterator[House]:
+        if case.settings is None:
+            yield shared_house
+            return
+        with Server(tmp_path / "data", {**SETTINGS, **case.settings}) as server:
+            house = House(server, full=SELECTION.full, seed=SELECTION.seed)
+            await house.open()
+            await settle_in(house)
+            try:
+                yield house
+            finally:
+                await house.close()
+
+    return opened
+
+
+async def warm_up(house: House) -> None:
+    """Let large messages pass once, so that memory is compared with that of a server at work."""
+    for _ in range(2):
+        await house.refused_upload(b"\0asm\x01\0\0\0" + b"\xff" * (9 * 1024 * 1024))
+    await settle_in(house)
+
+
+async def settle_in(house: House) -> None:
+    """Fill the pool, and note the memory of the server as it is then."""
+    await house.repeat(64, lambda _: _good(house), together=4)
+    house.at_work_bytes = census(house.front).private_bytes
+
+
+async def _good(house: House) -> None:
+    await house.add(timeout=10)
