@@ -53,12 +53,14 @@ if TYPE_CHECKING:
     )
     from hibana.listing import Listing, Page
     from hibana.module_types import (
+        Access,
         Convention,
         Export,
         Finding,
         Import,
         Module,
         ModuleLimits,
+        ModuleStats,
         ModuleVersion,
         Parameter,
         Severity,
@@ -67,10 +69,13 @@ if TYPE_CHECKING:
         Upload,
     )
     from hibana.stream import EventStream
+    from hibana.sync import SyncClient, SyncEventStream, SyncListing
+    from hibana.tokens import Token, TokenFile
 
     __version__: str
 
 __all__ = [
+    "Access",
     "AlreadyExists",
     "Cache",
     "Cancelled",
@@ -101,6 +106,7 @@ __all__ = [
     "Log",
     "Module",
     "ModuleLimits",
+    "ModuleStats",
     "ModuleVersion",
     "NotFound",
     "Outcome",
@@ -118,7 +124,12 @@ __all__ = [
     "Status",
     "Stderr",
     "Stdout",
+    "SyncClient",
+    "SyncEventStream",
+    "SyncListing",
     "Tier",
+    "Token",
+    "TokenFile",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
@@ -129,7 +140,8 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = ("client", "errors", "events", "execution_types", "listing", "module_types", "stream")
+# Light modules first: asking for an error must not load gRPC.
+_HOMES = ("errors", "events", "execution_types", "listing", "module_types", "tokens", "client", "stream", "sync")
 
 
 if not TYPE_CHECKING:  # a type checker that saw it would let any name pass
@@ -141,8 +153,7 @@ if not TYPE_CHECKING:  # a type checker that saw it would let any name pass
         if name == "__version__":
             value: Any = _version()
         elif name in __all__:
-            # Light modules first: asking for an error must not load gRPC.
-            for home in sorted(_HOMES, key=("client", "stream").__contains__):
+            for home in _HOMES:
                 value = vars(importlib.import_module(f"hibana.{home}")).get(name)
                 if value is not None:
                     break

@@ -1,43 +1,24 @@
 """Where the service is and who calls: arguments, environment, profile file.
 
-The profile file is `$XDG_CONFIG_HOME/hibana/config.toml` (`~/.config/hibana/config.toml`):
-
-    default_profile = "dev"
-
-    [profiles.dev]
-    address = "127.0.0.1:50051"
-    token = "..."            # or token_file = "/path"
-    ca_file = "/path"        # root certificate for TLS
-    tls = false
-    insecure = false         # send the token in clear beyond this machine
-
 Arguments win (address and token first, then a profile named by argument), then HIBANA_ADDRESS and
-HIBANA_TOKEN, then the profile named by HIBANA_PROFILE or `default_profile`. What a profile says,
-its token above all, holds for that profile's address only: with another address, the token must
-be given with it.
+HIBANA_TOKEN, then the profile named by HIBANA_PROFILE or `default_profile` (`hibana.profiles`).
+What a profile says, its token above all, holds for that profile's address only: with another
+address, the token must be given with it.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
+from hibana import profiles
 from hibana.errors import ConfigError
+from hibana.tokens import Token, TokenFile, checked_token
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
-_KEYS: dict[str, type] = {
-    "address": str,
-    "token": str,
-    "token_file": str,
-    "ca_file": str,
-    "tls": bool,
-    "insecure": bool,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +28,29 @@ class Settings:
     target: str
     """`host:port` or `unix:/path`, as gRPC takes it."""
     tls: bool
-    token: str
-    """Bearer token; empty sends none."""
+    token: Token = field(repr=False)
+    """Bearer token, or where it comes from; empty sends none."""
     ca_file: str
     """Root certificates, PEM; empty means the system's."""
+    cert_file: str = ""
+    """This client's certificate for mutual TLS, PEM; empty shows none."""
+    key_file: str = ""
+    """The key of that certificate, PEM."""
+    server_name: str = ""
+    """Name that the server's certificate must hold; empty means the host of the address."""
 
 
-def load(
+def load(  # noqa: PLR0913 - a keyword for each thing that can be set
     *,
     address: str | None = None,
-    token: str | None = None,
+    token: Token | None = None,
     profile: str | None = None,
     tls: bool | None = None,
     insecure: bool | None = None,
     ca_file: str | None = None,
+    cert_file: str | None = None,
+    key_file: str | None = None,
+    server_name: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """Gather the settings. Raises ConfigError with what to do next."""
@@ -71,17 +61,56 @@ def load(
     own_address = not given or given == chosen.get("address")
     # Everything a profile says holds for its own address alone.
     settings = chosen if own_address else {}
-    target, secure = parse_address(given or settings.get("address", DEFAULT_ADDRESS), tls or settings.get("tls", False))
-    of_environment = environ.get("HIBANA_TOKEN", "")
-    of_profile = _profile_token(settings)
-    secret = _checked_token(token or (of_profile if profile and of_profile else of_environment or of_profile))
-    allowed = settings.get("insecure", False) if insecure is None else insecure
-    if secret and not secure and not allowed and not is_loopback(target):
+    told = {
+        "address": given or settings.get("address", ""),
+        "tls": tls or settings.get("tls", False),
+        "insecure": settings.get("insecure", False) if insecure is None else insecure,
+        "ca_file": ca_file or settings.get("ca_file", ""),
+        "cert_file": cert_file or settings.get("cert_file", ""),
+        "key_file": key_file or settings.get("key_file", ""),
+        "server_name": server_name or settings.get("server_name", ""),
+    }
+    return _build(told, _token(token, settings, environ.get("HIBANA_TOKEN", ""), profile_first=bool(profile)))
+
+
+def of_profile(profile: Mapping[str, Any]) -> Settings:
+    """Return what a profile says on its own. Raises ConfigError where it could not be used."""
+    return _build(profile, _profile_token(profile))
+
+
+def _build(told: Mapping[str, Any], token: Token) -> Settings:
+    files = {name: str(told.get(name, "")) for name in ("ca_file", "cert_file", "key_file", "server_name")}
+    target, secure = parse_address(told.get("address") or DEFAULT_ADDRESS, told.get("tls", False))
+    _check_files(files, target, secure=secure)
+    if token and not secure and not told.get("insecure") and not is_loopback(target):
         raise ConfigError(
             f"refusing to send the token to {target} in clear text",
             next_step="use an https:// address, or pass --insecure (insecure=True) on a network you trust",
         )
-    return Settings(target=target, tls=secure, token=secret, ca_file=ca_file or settings.get("ca_file", ""))
+    return Settings(target=target, tls=secure, token=token, **files)
+
+
+def _check_files(files: Mapping[str, str], target: str, *, secure: bool) -> None:
+    if bool(files["cert_file"]) != bool(files["key_file"]):
+        raise ConfigError("a client certificate needs its key", next_step="give cert_file and key_file together")
+    given = [name for name, value in files.items() if value]
+    if given and not secure:
+        raise ConfigError(
+            f"{given[0]} is given, but {target} is spoken to in clear text",
+            next_step=f"write the address as https://{target}",
+        )
+
+
+def _token(given: Token | None, settings: Mapping[str, Any], of_environment: str, *, profile_first: bool) -> Token:
+    """Choose the token: argument, then environment and profile (the other way round for a profile by argument)."""
+    if callable(given):
+        return given
+    if given:
+        return checked_token(given)
+    of_profile = _profile_token(settings)
+    if of_environment and not (profile_first and of_profile):
+        return checked_token(of_environment)
+    return of_profile
 
 
 def parse_address(address: str, tls: bool) -> tuple[str, bool]:  # noqa: FBT001 - the second half of the answer
@@ -132,56 +161,23 @@ def is_loopback(target: str) -> bool:
         return False
 
 
-def profile_file(environ: Mapping[str, str]) -> Path:
-    """Return the path of the profile file, whether it exists or not."""
-    base = environ.get("XDG_CONFIG_HOME")
-    home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
-    return (Path(base) if base else home / ".config") / "hibana" / "config.toml"
-
-
-def _profile(name: str, environ: Mapping[str, str]) -> dict[str, Any]:
-    path = profile_file(environ)
-    try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+def _profile(name: str, environ: Mapping[str, str]) -> Mapping[str, Any]:
+    found = profiles.read(environ)
+    if found is None:
         if name:
-            raise ConfigError(f"profile {name!r} is asked for, but there is no {path}") from None
-        return {}
-    except (OSError, ValueError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
-        raise ConfigError(f"{path} cannot be read: {error}") from None
-    profiles = content.get("profiles", {})
-    name = name or str(content.get("default_profile", ""))
-    if not name:
-        return {}
-    if not isinstance(profiles, dict) or not isinstance(profiles.get(name), dict):
-        known = ", ".join(sorted(profiles)) if isinstance(profiles, dict) else ""
-        raise ConfigError(f"{path} has no profile {name!r}", next_step=f"profiles there: {known or 'none'}")
-    profile: dict[str, Any] = profiles[name]
-    for key, value in profile.items():
-        if key not in _KEYS:
             raise ConfigError(
-                f"profile {name!r} in {path}: unknown key {key!r}", next_step=f"known: {', '.join(_KEYS)}"
+                f"profile {name!r} is asked for, but there is no {profiles.profile_path(environ)}",
+                next_step=f"make it: hibana profiles set {name} --address HOST:PORT",
             )
-        if not isinstance(value, _KEYS[key]):
-            raise ConfigError(f"profile {name!r} in {path}: {key} must be a {_KEYS[key].__name__}")
-    return profile
+        return {}
+    return found.get(name)
 
 
-def _profile_token(profile: Mapping[str, Any]) -> str:
-    file = profile.get("token_file", "")
-    if not file or profile.get("token"):
-        return str(profile.get("token", ""))
-    try:
-        return Path(file).expanduser().read_text("utf-8")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"the token file {file} cannot be read: {error}") from None
-
-
-def _checked_token(token: str) -> str:
-    token = token.strip()
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise ConfigError(
-            "the token holds characters that no token has",
-            next_step="pass the token alone, without `Bearer`, quotes or line breaks",
-        )
-    return token
+def _profile_token(profile: Mapping[str, Any]) -> Token:
+    if profile.get("token"):
+        return checked_token(profile["token"])
+    if not profile.get("token_file"):
+        return ""
+    file = TokenFile(profile["token_file"])
+    file()  # a file that is missing is told now, not at the first call
+    return file

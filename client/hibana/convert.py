@@ -145,6 +145,30 @@ def upload(m: module_registry_pb2.UploadModuleResponse) -> mo.Upload:
     return mo.Upload(module(m.module), module_version(m.version), seconds(m.compile_time), m.existed)
 
 
+def access(m: module_registry_pb2.TestAccessResponse) -> mo.Access:
+    """Convert whether one may run a module."""
+    told = limits(m.limits) if m.HasField("limits") else None
+    return mo.Access(m.granted, m.explanation, told, tuple(m.host_functions))
+
+
+def stats(m: module_registry_pb2.GetModuleStatsResponse) -> mo.ModuleStats:
+    """Convert a module's numbers. Outcomes newer than this client are counted together."""
+    outcomes: dict[ex.Outcome, int] = {}
+    for told in m.outcomes:
+        outcome = OUTCOMES.get(told.outcome, ex.Outcome.UNKNOWN)
+        outcomes[outcome] = outcomes.get(outcome, 0) + told.count
+    return mo.ModuleStats(
+        calls=m.calls,
+        outcomes=outcomes,
+        p50=seconds(m.p50) if m.HasField("p50") else None,
+        p95=seconds(m.p95) if m.HasField("p95") else None,
+        p99=seconds(m.p99) if m.HasField("p99") else None,
+        memory_cache_hits=m.memory_cache_hits,
+        disk_cache_hits=m.disk_cache_hits,
+        last_run_time=time(m.last_run_time) if m.HasField("last_run_time") else None,
+    )
+
+
 def module_spec(
     *,
     description: str,
@@ -158,10 +182,16 @@ def module_spec(
         description=description, is_public=public, allowed_users=list(allowed_users), labels=dict(labels or {})
     )
     if limits is not None:
-        spec.limits.memory_bytes = limits.memory_bytes or 0
-        if limits.timeout is not None:
-            spec.limits.timeout.CopyFrom(duration(limits.timeout))
+        spec.limits.CopyFrom(module_limits(limits))
     return spec if spec.ByteSize() else None
+
+
+def module_limits(value: mo.ModuleLimits) -> module_pb2.ModuleLimits:
+    """Build the limits of a module; what is None is left to the tier."""
+    message = module_pb2.ModuleLimits(memory_bytes=value.memory_bytes or 0)
+    if value.timeout is not None:
+        message.timeout.CopyFrom(duration(value.timeout))
+    return message
 
 
 def limits(m: execution_pb2.EffectiveLimits) -> ex.Limits:

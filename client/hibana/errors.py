@@ -173,7 +173,7 @@ class DataLoss(ServiceError):
     """Stored bytes do not match their digest."""
 
     code = "DATA_LOSS"
-    next_step = "tell the operator, and upload the module again as a new version"
+    next_step = "upload the same bytes again under the same version, which mends it, or tell the operator"
 
 
 class Unimplemented(ServiceError):
@@ -245,6 +245,8 @@ BY_REASON: dict[str, type[ServiceError]] = {
     "MODULE_DISABLED": FailedPrecondition,
     "NO_LIVE_VERSION": FailedPrecondition,
     "EXECUTION_ENDED": FailedPrecondition,
+    "VERSION_LIVE": FailedPrecondition,
+    "MODULE_DELETED": FailedPrecondition,
     "QUEUE_FULL": ResourceExhausted,
     "COMPILE_QUEUE_FULL": ResourceExhausted,
     "QUOTA_EXCEEDED": ResourceExhausted,

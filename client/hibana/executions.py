@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from hibana import convert
-from hibana.connection import Connection, Retry
+from hibana.connection import Connection, Metadata, Retry
 from hibana.execution_types import Execution, Outcome, RunResult, State
 from hibana.json_messages import build_list, read_list
-from hibana.listing import Listing, Page
+from hibana.listing import Listing, Page, next_page
 from hibana.signatures import Signatures
 from hibana.stream import EventStream
 from hibana.v1 import execution_pb2, executor_pb2
@@ -95,7 +95,7 @@ class ExecutionCalls:
     ) -> EventStream:
         """Run a function and tell what happens while it does. Parameters as for `run`.
 
-        Must be called in a running event loop. A refused call raises when the events are read.
+        The run begins when the first event is read; a refused call raises there.
         """
         request = executor_pb2.ExecuteRequest(
             module=ref,
@@ -108,25 +108,27 @@ class ExecutionCalls:
             request_id=request_id,
         )
         connection = self._connection
-        metadata = connection.metadata()
-        call = connection.executor.Execute(request, timeout=_deadline(timeout), metadata=metadata)
-        return EventStream(call, function or START, self._signatures, request_id=metadata[0][1])
 
-    async def execution(self, name: str) -> Execution:
-        """Return the record of an execution, with input and output."""
+        def start(left: float, metadata: Metadata) -> Any:
+            return connection.executor.Execute(request, timeout=left, metadata=metadata)
+
+        return EventStream(connection, start, _deadline(timeout), function or START, self._signatures)
+
+    async def execution(self, name: str, *, timeout: float | None = None) -> Execution:
+        """Return the record of an execution, with input and output. `timeout`: seconds, retries included."""
         request = executor_pb2.GetExecutionRequest(name=name)
         connection = self._connection
-        answer = await connection.unary(connection.executor.GetExecution, request, retry=Retry.REPEATABLE)
+        answer = await connection.unary(connection.executor.GetExecution, request, timeout=timeout)
         return convert.execution(answer.execution)
 
-    async def cancel(self, name: str) -> Execution:
+    async def cancel(self, name: str, *, timeout: float | None = None) -> Execution:
         """Stop an execution and return its final record."""
         request = executor_pb2.CancelExecutionRequest(name=name)
         connection = self._connection
-        answer = await connection.unary(connection.executor.CancelExecution, request, retry=Retry.REPEATABLE)
+        answer = await connection.unary(connection.executor.CancelExecution, request, timeout=timeout)
         return convert.execution(answer.execution)
 
-    def executions(
+    def executions(  # noqa: PLR0913 - a keyword for each filter
         self,
         *,
         module: str = "",
@@ -138,8 +140,12 @@ class ExecutionCalls:
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         page_size: int = 0,
+        timeout: float | None = None,
     ) -> Listing[Execution]:
-        """List records, newest first, without input and output. All filters must match."""
+        """List records, newest first, without input and output. All filters must match.
+
+        `timeout`: seconds, for each page.
+        """
         state_number: Any = convert.enum_number(execution_pb2.ExecutionState.DESCRIPTOR, "EXECUTION_STATE_", state)
         outcome_number: Any = convert.enum_number(execution_pb2.Outcome.DESCRIPTOR, "OUTCOME_", outcome)
         request = executor_pb2.ListExecutionsRequest(
@@ -155,9 +161,9 @@ class ExecutionCalls:
         )
 
         async def fetch(token: str) -> Page[Execution]:
-            request.page_token = token
             connection = self._connection
-            answer = await connection.unary(connection.executor.ListExecutions, request, retry=Retry.REPEATABLE)
+            method = connection.executor.ListExecutions
+            answer = await connection.unary(method, next_page(request, token), timeout=timeout)
             items = tuple(convert.execution(e) for e in answer.executions)
             return Page(items, answer.next_page_token, answer.total_size)
 

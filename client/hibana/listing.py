@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 T = TypeVar("T")
+M = TypeVar("M", bound="Message")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +52,11 @@ class Listing(Generic[T]):
         async for page in self.pages():
             for item in page.items:
                 yield item
+
+
+def next_page(request: M, token: str) -> M:
+    """Return a copy of a list request that asks for the page of a token: pages may be fetched side by side."""
+    copy = type(request)()
+    copy.CopyFrom(request)
+    setattr(copy, "page_token", token)  # noqa: B010 - a field of every list request, of no common type
+    return copy

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from hibana.execution_types import Limits, Outcome
+
 
 class Tier(StrEnum):
     """Kind of a module."""
@@ -184,3 +186,33 @@ class Upload:
     """Seconds of inspection and compile; 0 when the same bytes were compiled before."""
     existed: bool
     """Whether the version was there before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Whether the caller may run a module now, and how."""
+
+    granted: bool
+    explanation: str
+    """Why, or why not and who could change it."""
+    limits: Limits | None
+    """Limits that would hold; None where they are not told."""
+    host_functions: tuple[str, ...]
+    """Host functions that would be granted, `module.name`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleStats:
+    """Counts and times of a module's executions."""
+
+    calls: int
+    outcomes: Mapping[Outcome, int]
+    """Executions by how they ended."""
+    p50: float | None
+    """Half of the executions took at most this long, seconds; None while there are none."""
+    p95: float | None
+    p99: float | None
+    memory_cache_hits: int
+    """Executions whose compiled module was in memory."""
+    disk_cache_hits: int
+    last_run_time: datetime | None

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from hibana import convert
-from hibana.connection import Connection, Metadata, Retry
-from hibana.listing import Listing, Page
-from hibana.module_types import Module, ModuleLimits, ModuleVersion, Status, Tier, Upload
+from hibana.connection import Connection, Metadata, new_request_id
+from hibana.listing import Listing, Page, next_page
+from hibana.module_types import Access, Module, ModuleLimits, ModuleStats, ModuleVersion, Status, Tier, Upload
 from hibana.upload import Progress, Source, announce, send
 from hibana.v1 import module_pb2, module_registry_pb2
 
@@ -46,14 +46,15 @@ class ModuleCalls:
 
         `source` is the bytes or a path. What is said about the module (public, allowed users,
         labels, description, limits) counts when the module is made; for an existing one leave it
-        out, or say the same. The same version with the same bytes may be uploaded again.
+        out, or say the same. The same version with the same bytes may be uploaded again. `progress`
+        is called with (bytes sent, bytes in all); both are equal while the service compiles.
         """
         header = module_registry_pb2.UploadHeader(
             tier=_tier(tier),
             module_name=name,
             version=version,
             publish=publish,
-            request_id=request_id,
+            request_id=request_id or new_request_id(),
             module=convert.module_spec(
                 description=description, public=public, allowed_users=allowed_users, labels=labels, limits=limits
             ),
@@ -93,21 +94,38 @@ class ModuleCalls:
                 lambda messages: method.future(messages, timeout=left, metadata=metadata), header, source, progress
             )
 
-        return convert.upload(await connection.attempts(attempt, timeout=timeout, retry=Retry.REPEATABLE))
+        return convert.upload(await connection.attempts(attempt, timeout=timeout))
 
-    async def module(self, ref: str) -> Module:
-        """Return a module by any reference: `user/NAME`, `system/NAME`, `modules/{uid}` ..."""
+    async def module(self, ref: str, *, timeout: float | None = None) -> Module:
+        """Return a module by any reference: `user/NAME`, `system/NAME`, `modules/{uid}` ...
+
+        `timeout`: seconds, retries included; so in the other methods.
+        """
         request = module_registry_pb2.GetModuleRequest(module=ref)
         connection = self._connection
-        answer = await connection.unary(connection.registry.GetModule, request, retry=Retry.REPEATABLE)
+        answer = await connection.unary(connection.registry.GetModule, request, timeout=timeout)
         return convert.module(answer.module)
 
-    async def version(self, ref: str) -> ModuleVersion:
+    async def version(self, ref: str, *, timeout: float | None = None) -> ModuleVersion:
         """Return a version; the live one where the reference names none."""
         request = module_registry_pb2.GetModuleVersionRequest(version=ref)
         connection = self._connection
-        answer = await connection.unary(connection.registry.GetModuleVersion, request, retry=Retry.REPEATABLE)
+        answer = await connection.unary(connection.registry.GetModuleVersion, request, timeout=timeout)
         return convert.module_version(answer.version)
+
+    async def test_access(self, ref: str, *, timeout: float | None = None) -> Access:
+        """Tell whether one may run a module now, why (not), and within which limits."""
+        request = module_registry_pb2.TestAccessRequest(module=ref)
+        connection = self._connection
+        answer = await connection.unary(connection.registry.TestAccess, request, timeout=timeout)
+        return convert.access(answer)
+
+    async def stats(self, ref: str, *, timeout: float | None = None) -> ModuleStats:
+        """Return counts and times of a module's executions. For its owner and admins."""
+        request = module_registry_pb2.GetModuleStatsRequest(module=ref)
+        connection = self._connection
+        answer = await connection.unary(connection.registry.GetModuleStats, request, timeout=timeout)
+        return convert.stats(answer)
 
     def modules(
         self,
@@ -119,8 +137,12 @@ class ModuleCalls:
         text: str = "",
         executable_only: bool = False,
         page_size: int = 0,
+        timeout: float | None = None,
     ) -> Listing[Module]:
-        """List the modules one may see: system, admin, user, each newest first. All filters must match."""
+        """List the modules one may see: system, admin, user, each newest first. All filters must match.
+
+        `timeout`: seconds, for each page.
+        """
         request = module_registry_pb2.ListModulesRequest(
             tier=_tier(tier),
             owner=owner,
@@ -132,22 +154,22 @@ class ModuleCalls:
         )
 
         async def fetch(token: str) -> Page[Module]:
-            request.page_token = token
             connection = self._connection
-            answer = await connection.unary(connection.registry.ListModules, request, retry=Retry.REPEATABLE)
+            answer = await connection.unary(connection.registry.ListModules, next_page(request, token), timeout=timeout)
             items = tuple(convert.module(m) for m in answer.modules)
             return Page(items, answer.next_page_token, answer.total_size)
 
         return Listing(fetch)
 
-    def versions(self, ref: str, *, page_size: int = 0) -> Listing[ModuleVersion]:
+    def versions(self, ref: str, *, page_size: int = 0, timeout: float | None = None) -> Listing[ModuleVersion]:
         """List a module's versions, newest first."""
         request = module_registry_pb2.ListModuleVersionsRequest(module=ref, page_size=page_size)
 
         async def fetch(token: str) -> Page[ModuleVersion]:
-            request.page_token = token
             connection = self._connection
-            answer = await connection.unary(connection.registry.ListModuleVersions, request, retry=Retry.REPEATABLE)
+            answer = await connection.unary(
+                connection.registry.ListModuleVersions, next_page(request, token), timeout=timeout
+            )
             items = tuple(convert.module_version(v) for v in answer.versions)
             return Page(items, answer.next_page_token, answer.total_size)
 

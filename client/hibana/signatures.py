@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-from hibana.connection import Connection, Retry
+from hibana.connection import Connection
 from hibana.errors import HibanaError
 from hibana.v1 import module_registry_pb2
 from hibana.values import Json, from_json
@@ -38,7 +38,7 @@ class Signatures:
         if known is None:
             request = module_registry_pb2.GetModuleVersionRequest(version=version)
             method = self._connection.registry.GetModuleVersion
-            answer = await self._connection.unary(method, request, retry=Retry.REPEATABLE)
+            answer = await self._connection.unary(method, request)
             known = {export.name: tuple(export.results) for export in answer.version.exports}
             self._known[version] = known
             while len(self._known) > MAX_VERSIONS:

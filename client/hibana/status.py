@@ -42,12 +42,21 @@ def translate(error: Any, request_id: str = "") -> errors.HibanaError:
 def _without_reason(code: str, text: str, request_id: str) -> errors.HibanaError:
     """Judge an answer that is not the service's own: of the transport, or of a proxy before it."""
     if code == "UNAVAILABLE":
-        return errors.Unreachable(f"the service cannot be reached: {text}")
+        hint = next((step for sign, step in _HINTS.items() if sign in text), "")
+        return errors.Unreachable(f"the service cannot be reached: {text}", next_step=hint)
     if code == "DEADLINE_EXCEEDED":
         return errors.DeadlineExceeded("no answer within the time given")
     kind = errors.BY_CODE.get(code, errors.InternalError)
     return kind(text or code.lower().replace("_", " "), request_id=request_id)
 
+
+_HINTS = {
+    "CERTIFICATE_VERIFY_FAILED": "name the authority of the server's certificate: --ca-file or ca_file",
+    "Hostname Verification": "use the name in the server's certificate as address, or give it as server_name",
+    "WRONG_VERSION_NUMBER": "clear text is spoken there: write the address without https://",
+    "Socket closed": "TLS may be wanted there (https://), or a certificate of yours (--cert-file and --key-file)",
+}
+"""What to do about a connection that failed, by what gRPC says about it."""
 
 _KINDS: dict[str, type[Message]] = {
     "google.rpc.ErrorInfo": error_details_pb2.ErrorInfo,

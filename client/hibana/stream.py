@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,12 +12,16 @@ import grpc.aio
 
 from hibana import convert
 from hibana import events as ev
-from hibana.errors import ConfigError
+from hibana.connection import Connection, Metadata, Retry, Tries, new_request_id
+from hibana.errors import Cancelled, ConfigError
 from hibana.execution_types import Outcome
 from hibana.json_messages import read_list
 from hibana.signatures import Signatures
 from hibana.status import translate
 from hibana.v1 import execution_pb2
+
+Start = Callable[[float, Metadata], grpc.aio.UnaryStreamCall[Any, Any]]
+"""Begins the call, given the seconds it may take and its metadata."""
 
 
 class EventStream:
@@ -24,18 +30,22 @@ class EventStream:
     async with client.stream("user/hello") as events:
         async for event in events: ...
 
-    `async for` alone works too; then the guest is killed when the stream is collected.
+    `async for` alone works too; then the guest is killed when the stream is collected. The call
+    begins when the first event is asked for, and again if the service says that nothing was run.
     """
 
     def __init__(
-        self, call: grpc.aio.UnaryStreamCall[Any, Any], function: str, signatures: Signatures, *, request_id: str
+        self, connection: Connection, start: Start, timeout: float, function: str, signatures: Signatures
     ) -> None:
-        self._call = call
+        self._connection = connection
+        self._start_call = start
+        self._timeout = timeout
+        self._call: grpc.aio.UnaryStreamCall[Any, Any] | None = None
         self._function = function
         self._signatures = signatures
-        self._request_id = request_id
         self._started: ev.Started | None = None
         self._read = False
+        self._cancelled = False
 
     @property
     def execution(self) -> str:
@@ -43,8 +53,10 @@ class EventStream:
         return self._started.execution if self._started else ""
 
     def cancel(self) -> None:
-        """Kill the guest. Of no effect once it has ended."""
-        self._call.cancel()
+        """Kill the guest; whoever reads the events gets Cancelled. Of no effect once it has ended."""
+        self._cancelled = True
+        if self._call is not None:
+            self._call.cancel()
 
     async def __aenter__(self) -> Self:
         return self
@@ -59,15 +71,39 @@ class EventStream:
         if self._read:
             raise ConfigError("the events were read already", next_step="run the function again")
         self._read = True
+        tries = Tries(Retry.NOT_RUN, self._timeout)
+        request_id = new_request_id()
         try:
-            async for answer in self._call:
-                event = await self._convert(answer.event)
-                if event is not None:
-                    yield event
-        except grpc.aio.AioRpcError as error:
-            raise translate(error, self._request_id) from None
+            while True:
+                try:
+                    async with aclosing(self._events(tries, request_id)) as events:
+                        async for event in events:
+                            yield event
+                except grpc.aio.AioRpcError as error:
+                    failed = translate(error, request_id)
+                else:
+                    return
+                if self._started is not None:
+                    raise failed
+                await tries.pause_after(failed)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._cancelled and not (task and task.cancelling()):
+                raise Cancelled("the run was cancelled from here") from None
+            raise
         finally:
             self.cancel()
+
+    async def _events(self, tries: Tries, request_id: str) -> AsyncGenerator[ev.Event]:
+        """Make one attempt. Raises AioRpcError."""
+        left, metadata = await self._connection.prepare(tries, request_id)
+        if self._cancelled:
+            raise Cancelled("the run was cancelled before it began")
+        self._call = self._start_call(left, metadata)
+        async for answer in self._call:
+            event = await self._convert(answer.event)
+            if event is not None:
+                yield event
 
     async def _convert(self, m: execution_pb2.ExecutionEvent) -> ev.Event | None:
         kind = m.WhichOneof("event")

@@ -9,8 +9,12 @@ import typer
 
 import hibana
 from hibana.cli import exits
+from hibana.cli.access import access
+from hibana.cli.changes import changes
+from hibana.cli.completion import COMPLETION_EXAMPLES, completion_command
 from hibana.cli.executions import executions
 from hibana.cli.modules import modules
+from hibana.cli.profiles import profiles
 from hibana.cli.run import RUN_EXAMPLES, RunCommand, run_command
 from hibana.cli.upload import UPLOAD_EXAMPLES, inspect_command, upload_command
 
@@ -28,8 +32,12 @@ app = typer.Typer(
 app.command("upload", epilog=UPLOAD_EXAMPLES)(upload_command)
 app.command("inspect", epilog="Example: hibana inspect add.wasm")(inspect_command)
 app.command("run", cls=RunCommand, epilog=RUN_EXAMPLES)(run_command)
+modules.add_typer(changes)
 app.add_typer(modules, name="modules")
 app.add_typer(executions, name="executions")
+app.add_typer(access, name="access")
+app.add_typer(profiles, name="profiles")
+app.command("completion", epilog=COMPLETION_EXAMPLES)(completion_command)
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so

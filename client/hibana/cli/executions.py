@@ -4,84 +4,106 @@ from __future__ import annotations
 
 import codecs
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 
 import hibana
 from hibana.cli import options, output, tables
-from hibana.cli.session import Connect, with_client
-from hibana.cli.take import take
+from hibana.cli.command import command
+from hibana.cli.completion import words
+from hibana.cli.inputs import duration
+from hibana.cli.session import Session
+from hibana.cli.take import page_size, take, take_where
 from hibana.cli.text import local_time, seconds, size
+
+LONGEST_AGE = 3650 * 86400.0
+OUTCOMES = (
+    "ok",
+    "trap",
+    "exit",
+    "timeout",
+    "memory",
+    "output_limit",
+    "stack",
+    "denied",
+    "bad_output",
+    "cancelled",
+    "lost",
+)
+"""As `hibana.Outcome` has them; spelled here so that --help need not load it. A test compares them."""
 
 executions = typer.Typer(no_args_is_help=True, help="Look at past and running executions.")
 
 
-@executions.command("list", epilog="Example: hibana executions list --module user/add --outcome trap")
-def list_command(  # noqa: PLR0913 - the options of the command
+LIST_EXAMPLES = """Examples:
+
+hibana executions list --module user/add --outcome trap
+
+hibana executions list --failed --since 1h
+"""
+
+
+@executions.command("list", epilog=LIST_EXAMPLES)
+@command
+async def list_command(  # noqa: PLR0913 - the options of the command
+    session: Session,
     *,
     module: Annotated[str, typer.Option("--module", metavar="REF", help="Only of this module.")] = "",
     version: Annotated[str, typer.Option("--version", help="Only of this version.")] = "",
     function: Annotated[str, typer.Option("--function", help="Only of this function.")] = "",
     caller: Annotated[str, typer.Option("--caller", help="Only of this caller; admins see all.")] = "",
-    state: Annotated[str | None, typer.Option("--state", help="queued, running or done.")] = None,
-    outcome: Annotated[str | None, typer.Option("--outcome", help="ok, trap, exit, timeout, memory ...")] = None,
+    state: Annotated[
+        str | None,
+        typer.Option("--state", help="queued, running or done.", autocompletion=words("queued", "running", "done")),
+    ] = None,
+    outcome: Annotated[
+        str | None,
+        typer.Option("--outcome", help="ok, trap, exit, timeout, memory ...", autocompletion=words(*OUTCOMES)),
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that ended, and not with ok.")] = False,
+    since: Annotated[str | None, typer.Option("--since", help="Only of the last 10m, 2h, 7d ...")] = None,
     limit: options.Limit = 50,
-    as_json: options.AsJson = False,
-    address: options.Address = None,
-    token: options.Token = None,
-    profile: options.Profile = None,
-    insecure: options.Insecure = False,
 ) -> None:
     """List executions, newest first."""
-
-    async def work(client: hibana.Client) -> None:
-        listing = client.executions(
-            module=module, version=version, function=function, caller=caller, state=state, outcome=outcome
-        )
+    age = duration(since, longest=LONGEST_AGE)
+    listing = session.client.executions(
+        module=module,
+        version=version,
+        function=function,
+        caller=caller,
+        state=state,
+        outcome=outcome,
+        created_after=None if age is None else datetime.now(UTC) - timedelta(seconds=age),
+        page_size=page_size(0 if failed else limit),
+    )
+    if failed:
+        items, total = await take_where(listing, _failed, limit)
+    else:
         items, total = await take(listing, limit)
-        if as_json:
-            output.print_json({"items": items, "total_size": total})
-        else:
-            tables.print_executions(items, total)
+    if session.as_json:
+        output.print_json({"items": items, "total_size": total})
+    else:
+        tables.print_executions(items, total)
 
-    raise typer.Exit(with_client(Connect(address, token, profile, insecure, as_json), work))
+
+def _failed(execution: hibana.Execution) -> bool:
+    return execution.outcome is not None and execution.outcome is not hibana.Outcome.OK
 
 
 @executions.command("show", epilog="Example: hibana executions show executions/0190f5fe-7c00-7a00-8abc-012345678901")
-def show_command(
-    name: options.ExecutionName,
-    *,
-    as_json: options.AsJson = False,
-    address: options.Address = None,
-    token: options.Token = None,
-    profile: options.Profile = None,
-    insecure: options.Insecure = False,
-) -> None:
+@command
+async def show_command(session: Session, name: options.ExecutionName) -> None:
     """Show the record of an execution with its input and output."""
-
-    async def work(client: hibana.Client) -> None:
-        _tell(await client.execution(_full_name(name)), as_json=as_json)
-
-    raise typer.Exit(with_client(Connect(address, token, profile, insecure, as_json), work))
+    _tell(await session.client.execution(_full_name(name)), as_json=session.as_json)
 
 
-@executions.command("cancel")
-def cancel_command(
-    name: options.ExecutionName,
-    *,
-    as_json: options.AsJson = False,
-    address: options.Address = None,
-    token: options.Token = None,
-    profile: options.Profile = None,
-    insecure: options.Insecure = False,
-) -> None:
+@executions.command("cancel", epilog="Example: hibana executions cancel 0190f5fe-7c00-7a00-8abc-012345678901")
+@command
+async def cancel_command(session: Session, name: options.ExecutionName) -> None:
     """Stop a running execution and show its final record."""
-
-    async def work(client: hibana.Client) -> None:
-        _tell(await client.cancel(_full_name(name)), as_json=as_json)
-
-    raise typer.Exit(with_client(Connect(address, token, profile, insecure, as_json), work))
+    _tell(await session.client.cancel(_full_name(name)), as_json=session.as_json)
 
 
 def _full_name(name: str) -> str:

@@ -12,23 +12,23 @@ from typing import Any
 
 import typer
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|ms|s|m|h)?\Z", re.ASCII)
-_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|ms|s|m|h|d)?\Z", re.ASCII)
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMG]i?B?|B)?\Z", re.ASCII | re.IGNORECASE)
 _POWERS = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3}
 _LITERALS = {"true": True, "false": False, "null": None}
 
 
-def duration(text: str | None) -> float | None:
-    """Read `2s`, `250ms`, `1.5` (seconds), `1m`; None stays None."""
+def duration(text: str | None, *, longest: float = 86400.0) -> float | None:
+    """Read `2s`, `250ms`, `1.5` (seconds), `1m`, `7d`; at most `longest` seconds. None stays None."""
     if text is None:
         return None
     match = _DURATION.match(text)
     if match is None:
         raise typer.BadParameter(f"{text!r} is no duration; write 2s, 250ms or 1m")
     value = float(match[1]) * _SECONDS[match[2] or "s"]
-    if not 0 < value <= 86400:
-        raise typer.BadParameter(f"{text!r} must be more than 0 and at most 24h")
+    if not 0 < value <= longest:
+        raise typer.BadParameter(f"{text!r} must be more than 0 and at most {longest / 3600:g}h")
     return value
 
 

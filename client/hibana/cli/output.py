@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any
 
 from hibana.cli.text import clean
+from hibana.errors import ConfigError
 
 _UNBOUNDED = 100_000
 """Columns no table needs."""
@@ -51,6 +52,14 @@ def print_text(text: str) -> None:
     """Print a line; on a terminal, unprintable characters are spelled out."""
     sys.stdout.write((clean(text, keep="\n\t") if sys.stdout.isatty() else text) + "\n")
     sys.stdout.flush()
+
+
+def print_bytes(data: bytes) -> None:
+    """Write bytes to stdout as they are. Raises ConfigError on a terminal, which would obey them."""
+    if sys.stdout.isatty():
+        raise ConfigError("a module's bytes are not for terminals", next_step="name a file: --output FILE")
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 def print_note(text: str) -> None:

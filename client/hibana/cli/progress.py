@@ -1,15 +1,28 @@
-"""The bar of an upload: bytes sent, then a spinner while the service compiles."""
+"""The bar of an upload or a download, for whoever watches."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+
+Tell = Callable[[int, int], None]
+"""Called with (bytes so far, bytes in all)."""
+
+
+def upload_progress(*, quiet: bool) -> AbstractContextManager[Tell | None]:
+    """Give the callback of an upload: bytes sent, then a spinner while the service compiles."""
+    return _progress("uploading", "compiling", quiet=quiet)
+
+
+def download_progress(*, quiet: bool) -> AbstractContextManager[Tell | None]:
+    """Give the callback of a download."""
+    return _progress("downloading", "writing", quiet=quiet)
 
 
 @contextmanager
-def upload_progress(*, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Give the callback of an upload; None where nobody watches (no terminal, or JSON is asked for)."""
+def _progress(moving: str, after: str, *, quiet: bool) -> Iterator[Tell | None]:
+    """Give a callback; None where nobody watches (no terminal, or JSON is asked for)."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
@@ -18,9 +31,9 @@ def upload_progress(*, quiet: bool) -> Iterator[Callable[[int, int], None] | Non
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("uploading", total=None)
+        task = bar.add_task(moving, total=None)
 
-        def tell(sent: int, total: int) -> None:
-            bar.update(task, completed=sent, total=total, description="compiling" if sent >= total else "uploading")
+        def tell(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, description=after if done >= total else moving)
 
         yield tell

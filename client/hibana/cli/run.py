@@ -9,9 +9,10 @@ import typer
 from typer.core import TyperCommand
 
 from hibana.cli import options
+from hibana.cli.command import command
 from hibana.cli.inputs import argument, byte_size, duration, file_bytes, pairs
 from hibana.cli.running import Call, execute
-from hibana.cli.session import Connect, with_client
+from hibana.cli.session import Session
 
 
 class RunCommand(TyperCommand):
@@ -85,7 +86,9 @@ hibana run user/resvg --argv - --argv -c --stdin in.svg --output out.png
 """
 
 
-def run_command(  # noqa: PLR0913 - the options of the command
+@command
+async def run_command(  # noqa: PLR0913 - the options of the command
+    session: Session,
     ref: options.Ref,
     function: Annotated[str, typer.Argument(metavar="FUNCTION", help="Exported function.")] = "_start",
     args: Annotated[
@@ -105,12 +108,7 @@ def run_command(  # noqa: PLR0913 - the options of the command
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Let the guest's control characters reach the terminal.")] = False,
     request_id: Annotated[str, typer.Option("--request-id", help="Id kept in the record.")] = "",
-    as_json: options.AsJson = False,
-    address: options.Address = None,
-    token: options.Token = None,
-    profile: options.Profile = None,
-    insecure: options.Insecure = False,
-) -> None:
+) -> int:
     """Run a function of a module; its output comes as it is written.
 
     The guest's stdout goes to stdout byte for byte; on a terminal, control
@@ -130,8 +128,4 @@ def run_command(  # noqa: PLR0913 - the options of the command
         memory=byte_size(memory),
         request_id=request_id,
     )
-
-    async def work(client: Any) -> int:
-        return await execute(client, call, as_json=as_json, raw=raw, output=output)
-
-    raise typer.Exit(with_client(Connect(address, token, profile, insecure, as_json), work))
+    return await execute(session.client, call, as_json=session.as_json, raw=raw, output=output)

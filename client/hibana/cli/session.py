@@ -14,24 +14,52 @@ from hibana.cli.text import clean
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """The options of every command that say how to connect, and whether to answer in JSON."""
+    """The options of every command: how to connect, and whether to answer in JSON."""
 
     address: str | None
     token: str | None
+    token_file: str | None
     profile: str | None
+    ca_file: str | None
+    cert_file: str | None
+    key_file: str | None
     insecure: bool
-    json: bool
+    as_json: bool
+
+    def client(self) -> hibana.Client:
+        """Make the client. Raises ConfigError."""
+        token: hibana.Token | None = self.token
+        if self.token_file:
+            if self.token:
+                raise hibana.ConfigError("--token and --token-file exclude each other", next_step="drop one of them")
+            token = hibana.TokenFile(self.token_file)
+        return hibana.Client(
+            self.address,
+            token=token,
+            profile=self.profile,
+            insecure=self.insecure or None,
+            ca_file=self.ca_file,
+            cert_file=self.cert_file,
+            key_file=self.key_file,
+        )
 
 
-def with_client(connect: Connect, work: Callable[[hibana.Client], Awaitable[int | None]]) -> int:
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a command works with."""
+
+    client: hibana.Client
+    as_json: bool
+    """Whether to print JSON for programs."""
+
+
+def with_client(connect: Connect, work: Callable[[Session], Awaitable[int | None]]) -> int:
     """Run `work` with a client and return the exit code: its own, or that of its error."""
     import asyncio  # noqa: PLC0415 - a quarter of the start-up time, and --help does without
 
     async def run() -> int:
-        async with hibana.Client(
-            connect.address, token=connect.token, profile=connect.profile, insecure=connect.insecure or None
-        ) as client:
-            return await work(client) or exits.OK
+        async with connect.client() as client:
+            return await work(Session(client, connect.as_json)) or exits.OK
 
     try:
         return asyncio.run(run())
@@ -42,10 +70,10 @@ def with_client(connect: Connect, work: Callable[[hibana.Client], Awaitable[int 
         _discard_stdout()
         return exits.PIPE_CLOSED
     except hibana.HibanaError as error:
-        report(error, as_json=connect.json)
+        report(error, as_json=connect.as_json)
         return exits.exit_code(error)
     except OSError as error:  # a full disk, a file that cannot be written
-        report(hibana.ConfigError(_spell(error)), as_json=connect.json)
+        report(hibana.ConfigError(_spell(error)), as_json=connect.as_json)
         return exits.USAGE
 
 

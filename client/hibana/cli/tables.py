@@ -54,12 +54,12 @@ def print_module(module: hibana.Module) -> None:
     )
 
 
-def print_versions(versions: Sequence[hibana.ModuleVersion], total: int) -> None:
-    """Print a list of versions."""
+def print_versions(versions: Sequence[hibana.ModuleVersion], total: int, *, live: str) -> None:
+    """Print a list of versions; `live` is the label of the live one."""
     rows = [
         (
             v.version,
-            "yes" if v.published else "no",
+            "live" if v.version == live else "yes" if v.published else "no",
             "yes" if v.runnable else "no",
             size(v.wasm_size_bytes),
             v.convention.value,
@@ -128,3 +128,23 @@ def print_executions(executions: Sequence[hibana.Execution], total: int) -> None
     ]
     columns = ("execution", "outcome", "function", "version", "caller", "time", "memory", "accepted")
     print_table(f"{len(rows)} of {total} executions", columns, rows)
+
+
+def print_stats(stats: hibana.ModuleStats) -> None:
+    """Print a module's numbers."""
+    times = [f"{name} {seconds(value)}" for name, value in _percentiles(stats) if value is not None]
+    outcomes = sorted(stats.outcomes.items(), key=lambda item: -item[1])
+    print_fields(
+        [
+            ("calls", str(stats.calls)),
+            ("outcomes", ", ".join(f"{outcome.value} {count}" for outcome, count in outcomes)),
+            ("time", ", ".join(times)),
+            ("from memory", str(stats.memory_cache_hits)),
+            ("from disk", str(stats.disk_cache_hits)),
+            ("last run", local_time(stats.last_run_time)),
+        ]
+    )
+
+
+def _percentiles(stats: hibana.ModuleStats) -> list[tuple[str, float | None]]:
+    return [("p50", stats.p50), ("p95", stats.p95), ("p99", stats.p99)]

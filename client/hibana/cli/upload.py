@@ -8,9 +8,10 @@ import typer
 
 import hibana
 from hibana.cli import options, output
+from hibana.cli.command import command
 from hibana.cli.inputs import pairs
 from hibana.cli.progress import upload_progress
-from hibana.cli.session import Connect, with_client
+from hibana.cli.session import Session
 from hibana.cli.tables import print_findings, print_version
 from hibana.cli.text import seconds, size
 
@@ -24,7 +25,9 @@ hibana upload tool.wasm --name tool --version 2 --allow bob --no-publish
 File = Annotated[str, typer.Argument(metavar="FILE", help="A WebAssembly module.")]
 
 
-def upload_command(  # noqa: PLR0913 - the options of the command
+@command
+async def upload_command(  # noqa: PLR0913 - the options of the command
+    session: Session,
     file: File,
     *,
     name: Annotated[str, typer.Option("--name", help="Name of the module: a-z, 0-9 and -.")],
@@ -39,11 +42,6 @@ def upload_command(  # noqa: PLR0913 - the options of the command
     label: Annotated[
         list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="Label of the module. Repeatable.")
     ] = None,
-    as_json: options.AsJson = False,
-    address: options.Address = None,
-    token: options.Token = None,
-    profile: options.Profile = None,
-    insecure: options.Insecure = False,
 ) -> None:
     """Store a version of a module; returns when it is compiled.
 
@@ -53,26 +51,23 @@ def upload_command(  # noqa: PLR0913 - the options of the command
     """
     labels = pairs(label or (), "a label")
 
-    async def work(client: hibana.Client) -> None:
-        with upload_progress(quiet=as_json) as progress:
-            answer = await client.upload(
-                file,
-                name=name,
-                version=version,
-                tier=tier,
-                public=public,
-                allowed_users=allow or (),
-                labels=labels,
-                description=description,
-                publish=not no_publish,
-                progress=progress,
-            )
-        if as_json:
-            output.print_json(answer)
-            return
+    with upload_progress(quiet=session.as_json) as progress:
+        answer = await session.client.upload(
+            file,
+            name=name,
+            version=version,
+            tier=tier,
+            public=public,
+            allowed_users=allow or (),
+            labels=labels,
+            description=description,
+            publish=not no_publish,
+            progress=progress,
+        )
+    if session.as_json:
+        output.print_json(answer)
+    else:
         _tell_upload(answer)
-
-    raise typer.Exit(with_client(Connect(address, token, profile, insecure, as_json), work))
 
 
 def _tell_upload(answer: hibana.Upload) -> None:
@@ -98,24 +93,12 @@ def _example(version: hibana.ModuleVersion) -> str:
     return " ".join(["", functions[0].name, *(p.name.upper() for p in functions[0].parameters)])
 
 
-def inspect_command(
-    file: File,
-    *,
-    tier: options.TierOption = "user",
-    as_json: options.AsJson = False,
-    address: options.Address = None,
-    token: options.Token = None,
-    profile: options.Profile = None,
-    insecure: options.Insecure = False,
-) -> None:
+@command
+async def inspect_command(session: Session, file: File, *, tier: options.TierOption = "user") -> None:
     """Tell what an upload of this file would tell, and store nothing."""
-
-    async def work(client: hibana.Client) -> None:
-        with upload_progress(quiet=as_json) as progress:
-            answer = await client.inspect(file, tier=tier, progress=progress)
-        if as_json:
-            output.print_json({"version": answer.version, "compile_time": answer.compile_time})
-            return
+    with upload_progress(quiet=session.as_json) as progress:
+        answer = await session.client.inspect(file, tier=tier, progress=progress)
+    if session.as_json:
+        output.print_json({"version": answer.version, "compile_time": answer.compile_time})
+    else:
         print_version(answer.version, stored=False)
-
-    raise typer.Exit(with_client(Connect(address, token, profile, insecure, as_json), work))

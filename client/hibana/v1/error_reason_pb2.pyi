@@ -59,13 +59,15 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_ALREADY_EXISTS: _ErrorReason.ValueType  # 30
     """ALREADY_EXISTS: something of that name is there."""
     ERROR_REASON_VERSION_TAKEN: _ErrorReason.ValueType  # 31
-    """ALREADY_EXISTS: the version exists with other bytes."""
+    """ALREADY_EXISTS: the version exists with other bytes, or existed before it was deleted."""
     ERROR_REASON_NAME_TAKEN: _ErrorReason.ValueType  # 32
-    """ALREADY_EXISTS: a deleted module holds the name until it is purged."""
+    """ALREADY_EXISTS: a deleted module holds the name until it is purged, or the new owner of a module has (or had)
+    one of this name.
+    """
     ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 40
     """ABORTED: the resource changed since its etag was read."""
     ERROR_REASON_READER_TOO_SLOW: _ErrorReason.ValueType  # 41
-    """ABORTED: the reader of a stream took nothing for too long; the run went on and its record is kept."""
+    """ABORTED: the reader of a stream took nothing for too long; a run went on and its record is kept."""
     ERROR_REASON_TOKEN_MISSING: _ErrorReason.ValueType  # 50
     """UNAUTHENTICATED: no credentials in the metadata."""
     ERROR_REASON_TOKEN_INVALID: _ErrorReason.ValueType  # 51
@@ -82,6 +84,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the module has no live version; name one or publish one."""
     ERROR_REASON_EXECUTION_ENDED: _ErrorReason.ValueType  # 73
     """FAILED_PRECONDITION: the execution has ended already."""
+    ERROR_REASON_VERSION_LIVE: _ErrorReason.ValueType  # 74
+    """FAILED_PRECONDITION: the version is the live one; publish another version first."""
+    ERROR_REASON_MODULE_DELETED: _ErrorReason.ValueType  # 75
+    """FAILED_PRECONDITION: the module is deleted; undelete it first."""
     ERROR_REASON_QUEUE_FULL: _ErrorReason.ValueType  # 80
     """RESOURCE_EXHAUSTED: too many calls wait for a sandbox."""
     ERROR_REASON_COMPILE_QUEUE_FULL: _ErrorReason.ValueType  # 81
@@ -145,13 +151,15 @@ ERROR_REASON_FUNCTION_NOT_FOUND: ErrorReason.ValueType  # 21
 ERROR_REASON_ALREADY_EXISTS: ErrorReason.ValueType  # 30
 """ALREADY_EXISTS: something of that name is there."""
 ERROR_REASON_VERSION_TAKEN: ErrorReason.ValueType  # 31
-"""ALREADY_EXISTS: the version exists with other bytes."""
+"""ALREADY_EXISTS: the version exists with other bytes, or existed before it was deleted."""
 ERROR_REASON_NAME_TAKEN: ErrorReason.ValueType  # 32
-"""ALREADY_EXISTS: a deleted module holds the name until it is purged."""
+"""ALREADY_EXISTS: a deleted module holds the name until it is purged, or the new owner of a module has (or had)
+one of this name.
+"""
 ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 40
 """ABORTED: the resource changed since its etag was read."""
 ERROR_REASON_READER_TOO_SLOW: ErrorReason.ValueType  # 41
-"""ABORTED: the reader of a stream took nothing for too long; the run went on and its record is kept."""
+"""ABORTED: the reader of a stream took nothing for too long; a run went on and its record is kept."""
 ERROR_REASON_TOKEN_MISSING: ErrorReason.ValueType  # 50
 """UNAUTHENTICATED: no credentials in the metadata."""
 ERROR_REASON_TOKEN_INVALID: ErrorReason.ValueType  # 51
@@ -168,6 +176,10 @@ ERROR_REASON_NO_LIVE_VERSION: ErrorReason.ValueType  # 72
 """FAILED_PRECONDITION: the module has no live version; name one or publish one."""
 ERROR_REASON_EXECUTION_ENDED: ErrorReason.ValueType  # 73
 """FAILED_PRECONDITION: the execution has ended already."""
+ERROR_REASON_VERSION_LIVE: ErrorReason.ValueType  # 74
+"""FAILED_PRECONDITION: the version is the live one; publish another version first."""
+ERROR_REASON_MODULE_DELETED: ErrorReason.ValueType  # 75
+"""FAILED_PRECONDITION: the module is deleted; undelete it first."""
 ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 80
 """RESOURCE_EXHAUSTED: too many calls wait for a sandbox."""
 ERROR_REASON_COMPILE_QUEUE_FULL: ErrorReason.ValueType  # 81

@@ -50,8 +50,9 @@ class UploadHeader(_message.Message):
     size_bytes: _builtins.int
     """Expected size of the bytes; 0 skips the check."""
     request_id: _builtins.str
-    """Id chosen by the caller, at most 64 characters of `[0-9A-Za-z._:-]`. An upload is idempotent by
-    version and bytes; this release does not look at the id.
+    """Id chosen by the caller, at most 64 characters of `[0-9A-Za-z._:-]`. An upload is idempotent by version
+    and bytes; with an id, a retry is answered as the first one whatever became of the module since. It holds
+    for UploadModule and CreateModule together, and does not count with validate_only.
     """
     publish: _builtins.bool
     """Whether the version becomes the live one; unset means yes. A version that is not runnable never does."""
@@ -366,16 +367,18 @@ class UpdateModuleRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Id chosen by the caller."""
+    """Id chosen by the caller, at most 64 characters of `[0-9A-Za-z._:-]`; see the service."""
     validate_only: _builtins.bool
     """Check everything, change nothing."""
     @_builtins.property
     def module(self) -> _module_pb2.Module:
-        """Module with the new values; `name` says which. A non-empty `etag` must be the current one."""
+        """Module with the new values; `name`, any reference, says which. A non-empty `etag` must be the current one."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change: description, is_public, allowed_users, limits, labels, status. Empty means all that are set."""
+        """Fields to change: description, is_public, allowed_users, limits (or limits.memory_bytes, limits.timeout),
+        labels, status (ACTIVE or DISABLED). Empty means all of these that are set; `*` means all of these.
+        """
 
     def __init__(
         self,
@@ -431,7 +434,7 @@ class DeleteModuleRequest(_message.Message):
     etag: _builtins.str
     """Current etag; empty skips the check."""
     request_id: _builtins.str
-    """Id chosen by the caller."""
+    """Id chosen by the caller, at most 64 characters of `[0-9A-Za-z._:-]`; see the service."""
     def __init__(
         self,
         *,
@@ -482,7 +485,7 @@ class UndeleteModuleRequest(_message.Message):
     module: _builtins.str
     """Reference of the module."""
     request_id: _builtins.str
-    """Id chosen by the caller."""
+    """Id chosen by the caller, at most 64 characters of `[0-9A-Za-z._:-]`; see the service."""
     def __init__(
         self,
         *,
@@ -538,7 +541,7 @@ class TransferModuleRequest(_message.Message):
     etag: _builtins.str
     """Current etag; empty skips the check."""
     request_id: _builtins.str
-    """Id chosen by the caller."""
+    """Id chosen by the caller, at most 64 characters of `[0-9A-Za-z._:-]`; see the service."""
     def __init__(
         self,
         *,
@@ -696,9 +699,9 @@ class DeleteModuleVersionRequest(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     version: _builtins.str
-    """Reference of the version."""
+    """Reference of the version; it must name one."""
     request_id: _builtins.str
-    """Id chosen by the caller."""
+    """Id chosen by the caller, at most 64 characters of `[0-9A-Za-z._:-]`; see the service."""
     def __init__(
         self,
         *,
@@ -747,11 +750,11 @@ class PublishModuleVersionRequest(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     version: _builtins.str
-    """Reference of the version."""
+    """Reference of the version; it must name one."""
     etag: _builtins.str
     """Current etag of the module; empty skips the check."""
     request_id: _builtins.str
-    """Id chosen by the caller."""
+    """Id chosen by the caller, at most 64 characters of `[0-9A-Za-z._:-]`; see the service."""
     def __init__(
         self,
         *,
@@ -949,15 +952,15 @@ class GetModuleStatsResponse(_message.Message):
 
     @_builtins.property
     def p50(self) -> _duration_pb2.Duration:
-        """Half of the executions took at most this long."""
+        """Half of the executions took at most this long; from a histogram, at most 70 % too high."""
 
     @_builtins.property
     def p95(self) -> _duration_pb2.Duration:
-        """95 of 100 executions took at most this long."""
+        """95 of 100 executions took at most this long, likewise."""
 
     @_builtins.property
     def p99(self) -> _duration_pb2.Duration:
-        """99 of 100 executions took at most this long."""
+        """99 of 100 executions took at most this long, likewise."""
 
     @_builtins.property
     def last_run_time(self) -> _timestamp_pb2.Timestamp:

@@ -38,6 +38,11 @@ class ModuleRegistryStub:
     (INVALID_REQUEST), UNAVAILABLE (SERVICE_UNAVAILABLE, STORAGE_UNAVAILABLE,
     DATABASE_UNAVAILABLE) and INTERNAL. UNAVAILABLE and RESOURCE_EXHAUSTED carry
     `google.rpc.RetryInfo`. The comments below name what comes on top of these.
+
+    A change with a `request_id` is made once: the same caller's same request with the same id is answered
+    word for word as the first time, also after the module changed again; with the same id and anything else
+    in the request it is refused (REQUEST_ID_REUSED). Answers are kept for 24 hours unless the operator says
+    otherwise. A request that was refused is not kept.
     """
 
     def __init__(self, channel):
@@ -136,6 +141,11 @@ class ModuleRegistryServicer:
     (INVALID_REQUEST), UNAVAILABLE (SERVICE_UNAVAILABLE, STORAGE_UNAVAILABLE,
     DATABASE_UNAVAILABLE) and INTERNAL. UNAVAILABLE and RESOURCE_EXHAUSTED carry
     `google.rpc.RetryInfo`. The comments below name what comes on top of these.
+
+    A change with a `request_id` is made once: the same caller's same request with the same id is answered
+    word for word as the first time, also after the module changed again; with the same id and anything else
+    in the request it is refused (REQUEST_ID_REUSED). Answers are kept for 24 hours unless the operator says
+    otherwise. A request that was refused is not kept.
     """
 
     def UploadModule(self, request_iterator, context):
@@ -144,7 +154,7 @@ class ModuleRegistryServicer:
         Answers after the compile: a version that exists can run. Idempotent: same version and same
         bytes give the same answer; safe to retry.
         INVALID_ARGUMENT (STREAM_ORDER, MODULE_MALFORMED, FEATURE_DISABLED, MODULE_LIMIT,
-        COMPILE_BUDGET, DIGEST_DIFFERS, SIZE_DIFFERS, SPEC_DIFFERS; details carry
+        COMPILE_BUDGET, DIGEST_DIFFERS, SIZE_DIFFERS, SPEC_DIFFERS, REQUEST_ID_REUSED; details carry
         the findings) · PERMISSION_DENIED (NOT_ALLOWED: system and admin modules are made by admins) ·
         ALREADY_EXISTS (VERSION_TAKEN, NAME_TAKEN) · RESOURCE_EXHAUSTED (COMPILE_QUEUE_FULL,
         QUOTA_EXCEEDED).
@@ -184,8 +194,9 @@ class ModuleRegistryServicer:
     def UpdateModule(self, request, context):
         """Changes the fields named in the mask. Owner; admins for system and admin modules, and the status of all.
 
-        INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) · ABORTED (ETAG_MISMATCH).
-        Safe to retry with an etag or a request_id. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+        FAILED_PRECONDITION (MODULE_DELETED) · ABORTED (ETAG_MISMATCH).
+        Safe to retry with a request_id; with an etag a retry of what was done answers ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -194,27 +205,34 @@ class ModuleRegistryServicer:
     def DeleteModule(self, request, context):
         """Deletes a module. It can be undeleted until it is purged; its name and versions stay taken.
 
-        NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) · ABORTED (ETAG_MISMATCH). Safe to retry.
-        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        A module that is deleted already stays as it is, whatever the etag. Once it is purged, its name is free
+        again, and the labels of its versions come back there with the same bytes only.
+        INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+        ABORTED (ETAG_MISMATCH). Safe to retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UndeleteModule(self, request, context):
-        """Takes a deletion back.
+        """Takes a deletion back: the module is as it was before, disabled if it was disabled.
 
-        NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED). Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        A module that is not deleted stays as it is.
+        INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND (also: purged) ·
+        PERMISSION_DENIED (NOT_ALLOWED). Safe to retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TransferModule(self, request, context):
-        """Gives a user module to another owner.
+        """Gives a user module to another owner. Owner.
 
-        NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) · ALREADY_EXISTS (NAME_TAKEN) · ABORTED (ETAG_MISMATCH).
-        Safe to retry with a request_id. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        Sharing ends with it: is_public and allowed_users are cleared, and the new owner decides anew. The labels
+        and digests of its versions stay taken under the old owner's name too.
+        INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+        ALREADY_EXISTS (NAME_TAKEN) · FAILED_PRECONDITION (MODULE_DELETED) · ABORTED (ETAG_MISMATCH).
+        Safe to retry with a request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -240,19 +258,21 @@ class ModuleRegistryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteModuleVersion(self, request, context):
-        """Deletes a version that is not live; its label and digest stay taken.
+        """Deletes a version that is not live; its label and digest stay taken. Owner; admins for system and admin modules.
 
-        NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) · FAILED_PRECONDITION. Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+        FAILED_PRECONDITION (VERSION_LIVE, MODULE_DELETED). Safe to retry with a request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PublishModuleVersion(self, request, context):
-        """Makes a version the live one; an older one to roll back.
+        """Makes a version the live one; an older one to roll back. Owner; admins for system and admin modules.
 
-        NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) · FAILED_PRECONDITION (NOT_RUNNABLE) · ABORTED (ETAG_MISMATCH).
-        Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        A version that is live already stays so, whatever the etag.
+        INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+        FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DELETED) · ABORTED (ETAG_MISMATCH). Safe to retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -261,7 +281,11 @@ class ModuleRegistryServicer:
     def DownloadModule(self, request, context):
         """Streams a version's bytes, verified against their digest. Owner and admins.
 
-        NOT_FOUND · DATA_LOSS (DIGEST_MISMATCH). Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        The last bytes are sent only when the digest of all matches; DATA_LOSS comes instead of them, and the
+        damaged bytes are set aside. Uploading the version again with the same bytes mends it.
+        INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+        FAILED_PRECONDITION (NO_LIVE_VERSION) · ABORTED (READER_TOO_SLOW) · DATA_LOSS (DIGEST_MISMATCH).
+        Safe to retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -270,7 +294,7 @@ class ModuleRegistryServicer:
     def TestAccess(self, request, context):
         """Tells whether the caller may run a module, why (not), and within which limits.
 
-        NOT_FOUND. Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND. Safe to retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -279,7 +303,7 @@ class ModuleRegistryServicer:
     def GetModuleStats(self, request, context):
         """Returns counts and times of a module's executions. Owner and admins.
 
-        NOT_FOUND. Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED). Safe to retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -384,6 +408,11 @@ class ModuleRegistry:
     (INVALID_REQUEST), UNAVAILABLE (SERVICE_UNAVAILABLE, STORAGE_UNAVAILABLE,
     DATABASE_UNAVAILABLE) and INTERNAL. UNAVAILABLE and RESOURCE_EXHAUSTED carry
     `google.rpc.RetryInfo`. The comments below name what comes on top of these.
+
+    A change with a `request_id` is made once: the same caller's same request with the same id is answered
+    word for word as the first time, also after the module changed again; with the same id and anything else
+    in the request it is refused (REQUEST_ID_REUSED). Answers are kept for 24 hours unless the operator says
+    otherwise. A request that was refused is not kept.
     """
 
     @staticmethod

@@ -39,6 +39,11 @@ class ModuleRegistryStub:
     (INVALID_REQUEST), UNAVAILABLE (SERVICE_UNAVAILABLE, STORAGE_UNAVAILABLE,
     DATABASE_UNAVAILABLE) and INTERNAL. UNAVAILABLE and RESOURCE_EXHAUSTED carry
     `google.rpc.RetryInfo`. The comments below name what comes on top of these.
+
+    A change with a `request_id` is made once: the same caller's same request with the same id is answered
+    word for word as the first time, also after the module changed again; with the same id and anything else
+    in the request it is refused (REQUEST_ID_REUSED). Answers are kept for 24 hours unless the operator says
+    otherwise. A request that was refused is not kept.
     """
 
     @_typing.overload
@@ -51,7 +56,7 @@ class ModuleRegistryStub:
     Answers after the compile: a version that exists can run. Idempotent: same version and same
     bytes give the same answer; safe to retry.
     INVALID_ARGUMENT (STREAM_ORDER, MODULE_MALFORMED, FEATURE_DISABLED, MODULE_LIMIT,
-    COMPILE_BUDGET, DIGEST_DIFFERS, SIZE_DIFFERS, SPEC_DIFFERS; details carry
+    COMPILE_BUDGET, DIGEST_DIFFERS, SIZE_DIFFERS, SPEC_DIFFERS, REQUEST_ID_REUSED; details carry
     the findings) · PERMISSION_DENIED (NOT_ALLOWED: system and admin modules are made by admins) ·
     ALREADY_EXISTS (VERSION_TAKEN, NAME_TAKEN) · RESOURCE_EXHAUSTED (COMPILE_QUEUE_FULL,
     QUOTA_EXCEEDED).
@@ -75,25 +80,33 @@ class ModuleRegistryStub:
     UpdateModule: _grpc.UnaryUnaryMultiCallable[_module_registry_pb2.UpdateModuleRequest, _module_registry_pb2.UpdateModuleResponse]
     """Changes the fields named in the mask. Owner; admins for system and admin modules, and the status of all.
 
-    INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) · ABORTED (ETAG_MISMATCH).
-    Safe to retry with an etag or a request_id. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+    FAILED_PRECONDITION (MODULE_DELETED) · ABORTED (ETAG_MISMATCH).
+    Safe to retry with a request_id; with an etag a retry of what was done answers ETAG_MISMATCH.
     """
     DeleteModule: _grpc.UnaryUnaryMultiCallable[_module_registry_pb2.DeleteModuleRequest, _module_registry_pb2.DeleteModuleResponse]
     """Deletes a module. It can be undeleted until it is purged; its name and versions stay taken.
 
-    NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) · ABORTED (ETAG_MISMATCH). Safe to retry.
-    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    A module that is deleted already stays as it is, whatever the etag. Once it is purged, its name is free
+    again, and the labels of its versions come back there with the same bytes only.
+    INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+    ABORTED (ETAG_MISMATCH). Safe to retry.
     """
     UndeleteModule: _grpc.UnaryUnaryMultiCallable[_module_registry_pb2.UndeleteModuleRequest, _module_registry_pb2.UndeleteModuleResponse]
-    """Takes a deletion back.
+    """Takes a deletion back: the module is as it was before, disabled if it was disabled.
 
-    NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED). Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    A module that is not deleted stays as it is.
+    INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND (also: purged) ·
+    PERMISSION_DENIED (NOT_ALLOWED). Safe to retry.
     """
     TransferModule: _grpc.UnaryUnaryMultiCallable[_module_registry_pb2.TransferModuleRequest, _module_registry_pb2.TransferModuleResponse]
-    """Gives a user module to another owner.
+    """Gives a user module to another owner. Owner.
 
-    NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) · ALREADY_EXISTS (NAME_TAKEN) · ABORTED (ETAG_MISMATCH).
-    Safe to retry with a request_id. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    Sharing ends with it: is_public and allowed_users are cleared, and the new owner decides anew. The labels
+    and digests of its versions stay taken under the old owner's name too.
+    INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+    ALREADY_EXISTS (NAME_TAKEN) · FAILED_PRECONDITION (MODULE_DELETED) · ABORTED (ETAG_MISMATCH).
+    Safe to retry with a request_id.
     """
     GetModuleVersion: _grpc.UnaryUnaryMultiCallable[_module_registry_pb2.GetModuleVersionRequest, _module_registry_pb2.GetModuleVersionResponse]
     """Returns a version with what is known about its bytes; the live one where the reference names none.
@@ -107,30 +120,36 @@ class ModuleRegistryStub:
     INVALID_ARGUMENT (REFERENCE_INVALID, PAGE_TOKEN_INVALID) · NOT_FOUND. Safe to retry.
     """
     DeleteModuleVersion: _grpc.UnaryUnaryMultiCallable[_module_registry_pb2.DeleteModuleVersionRequest, _module_registry_pb2.DeleteModuleVersionResponse]
-    """Deletes a version that is not live; its label and digest stay taken.
+    """Deletes a version that is not live; its label and digest stay taken. Owner; admins for system and admin modules.
 
-    NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) · FAILED_PRECONDITION. Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+    FAILED_PRECONDITION (VERSION_LIVE, MODULE_DELETED). Safe to retry with a request_id.
     """
     PublishModuleVersion: _grpc.UnaryUnaryMultiCallable[_module_registry_pb2.PublishModuleVersionRequest, _module_registry_pb2.PublishModuleVersionResponse]
-    """Makes a version the live one; an older one to roll back.
+    """Makes a version the live one; an older one to roll back. Owner; admins for system and admin modules.
 
-    NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) · FAILED_PRECONDITION (NOT_RUNNABLE) · ABORTED (ETAG_MISMATCH).
-    Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    A version that is live already stays so, whatever the etag.
+    INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+    FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DELETED) · ABORTED (ETAG_MISMATCH). Safe to retry.
     """
     DownloadModule: _grpc.UnaryStreamMultiCallable[_module_registry_pb2.DownloadModuleRequest, _module_registry_pb2.DownloadModuleResponse]
     """Streams a version's bytes, verified against their digest. Owner and admins.
 
-    NOT_FOUND · DATA_LOSS (DIGEST_MISMATCH). Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    The last bytes are sent only when the digest of all matches; DATA_LOSS comes instead of them, and the
+    damaged bytes are set aside. Uploading the version again with the same bytes mends it.
+    INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+    FAILED_PRECONDITION (NO_LIVE_VERSION) · ABORTED (READER_TOO_SLOW) · DATA_LOSS (DIGEST_MISMATCH).
+    Safe to retry.
     """
     TestAccess: _grpc.UnaryUnaryMultiCallable[_module_registry_pb2.TestAccessRequest, _module_registry_pb2.TestAccessResponse]
     """Tells whether the caller may run a module, why (not), and within which limits.
 
-    NOT_FOUND. Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND. Safe to retry.
     """
     GetModuleStats: _grpc.UnaryUnaryMultiCallable[_module_registry_pb2.GetModuleStatsRequest, _module_registry_pb2.GetModuleStatsResponse]
     """Returns counts and times of a module's executions. Owner and admins.
 
-    NOT_FOUND. Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED). Safe to retry.
     """
 
 @_typing.type_check_only
@@ -147,6 +166,11 @@ class ModuleRegistryAsyncStub(ModuleRegistryStub):
     (INVALID_REQUEST), UNAVAILABLE (SERVICE_UNAVAILABLE, STORAGE_UNAVAILABLE,
     DATABASE_UNAVAILABLE) and INTERNAL. UNAVAILABLE and RESOURCE_EXHAUSTED carry
     `google.rpc.RetryInfo`. The comments below name what comes on top of these.
+
+    A change with a `request_id` is made once: the same caller's same request with the same id is answered
+    word for word as the first time, also after the module changed again; with the same id and anything else
+    in the request it is refused (REQUEST_ID_REUSED). Answers are kept for 24 hours unless the operator says
+    otherwise. A request that was refused is not kept.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -156,7 +180,7 @@ class ModuleRegistryAsyncStub(ModuleRegistryStub):
     Answers after the compile: a version that exists can run. Idempotent: same version and same
     bytes give the same answer; safe to retry.
     INVALID_ARGUMENT (STREAM_ORDER, MODULE_MALFORMED, FEATURE_DISABLED, MODULE_LIMIT,
-    COMPILE_BUDGET, DIGEST_DIFFERS, SIZE_DIFFERS, SPEC_DIFFERS; details carry
+    COMPILE_BUDGET, DIGEST_DIFFERS, SIZE_DIFFERS, SPEC_DIFFERS, REQUEST_ID_REUSED; details carry
     the findings) · PERMISSION_DENIED (NOT_ALLOWED: system and admin modules are made by admins) ·
     ALREADY_EXISTS (VERSION_TAKEN, NAME_TAKEN) · RESOURCE_EXHAUSTED (COMPILE_QUEUE_FULL,
     QUOTA_EXCEEDED).
@@ -180,25 +204,33 @@ class ModuleRegistryAsyncStub(ModuleRegistryStub):
     UpdateModule: _aio.UnaryUnaryMultiCallable[_module_registry_pb2.UpdateModuleRequest, _module_registry_pb2.UpdateModuleResponse]  # type: ignore[assignment]
     """Changes the fields named in the mask. Owner; admins for system and admin modules, and the status of all.
 
-    INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) · ABORTED (ETAG_MISMATCH).
-    Safe to retry with an etag or a request_id. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+    FAILED_PRECONDITION (MODULE_DELETED) · ABORTED (ETAG_MISMATCH).
+    Safe to retry with a request_id; with an etag a retry of what was done answers ETAG_MISMATCH.
     """
     DeleteModule: _aio.UnaryUnaryMultiCallable[_module_registry_pb2.DeleteModuleRequest, _module_registry_pb2.DeleteModuleResponse]  # type: ignore[assignment]
     """Deletes a module. It can be undeleted until it is purged; its name and versions stay taken.
 
-    NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) · ABORTED (ETAG_MISMATCH). Safe to retry.
-    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    A module that is deleted already stays as it is, whatever the etag. Once it is purged, its name is free
+    again, and the labels of its versions come back there with the same bytes only.
+    INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+    ABORTED (ETAG_MISMATCH). Safe to retry.
     """
     UndeleteModule: _aio.UnaryUnaryMultiCallable[_module_registry_pb2.UndeleteModuleRequest, _module_registry_pb2.UndeleteModuleResponse]  # type: ignore[assignment]
-    """Takes a deletion back.
+    """Takes a deletion back: the module is as it was before, disabled if it was disabled.
 
-    NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED). Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    A module that is not deleted stays as it is.
+    INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND (also: purged) ·
+    PERMISSION_DENIED (NOT_ALLOWED). Safe to retry.
     """
     TransferModule: _aio.UnaryUnaryMultiCallable[_module_registry_pb2.TransferModuleRequest, _module_registry_pb2.TransferModuleResponse]  # type: ignore[assignment]
-    """Gives a user module to another owner.
+    """Gives a user module to another owner. Owner.
 
-    NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) · ALREADY_EXISTS (NAME_TAKEN) · ABORTED (ETAG_MISMATCH).
-    Safe to retry with a request_id. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    Sharing ends with it: is_public and allowed_users are cleared, and the new owner decides anew. The labels
+    and digests of its versions stay taken under the old owner's name too.
+    INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+    ALREADY_EXISTS (NAME_TAKEN) · FAILED_PRECONDITION (MODULE_DELETED) · ABORTED (ETAG_MISMATCH).
+    Safe to retry with a request_id.
     """
     GetModuleVersion: _aio.UnaryUnaryMultiCallable[_module_registry_pb2.GetModuleVersionRequest, _module_registry_pb2.GetModuleVersionResponse]  # type: ignore[assignment]
     """Returns a version with what is known about its bytes; the live one where the reference names none.
@@ -212,30 +244,36 @@ class ModuleRegistryAsyncStub(ModuleRegistryStub):
     INVALID_ARGUMENT (REFERENCE_INVALID, PAGE_TOKEN_INVALID) · NOT_FOUND. Safe to retry.
     """
     DeleteModuleVersion: _aio.UnaryUnaryMultiCallable[_module_registry_pb2.DeleteModuleVersionRequest, _module_registry_pb2.DeleteModuleVersionResponse]  # type: ignore[assignment]
-    """Deletes a version that is not live; its label and digest stay taken.
+    """Deletes a version that is not live; its label and digest stay taken. Owner; admins for system and admin modules.
 
-    NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) · FAILED_PRECONDITION. Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+    FAILED_PRECONDITION (VERSION_LIVE, MODULE_DELETED). Safe to retry with a request_id.
     """
     PublishModuleVersion: _aio.UnaryUnaryMultiCallable[_module_registry_pb2.PublishModuleVersionRequest, _module_registry_pb2.PublishModuleVersionResponse]  # type: ignore[assignment]
-    """Makes a version the live one; an older one to roll back.
+    """Makes a version the live one; an older one to roll back. Owner; admins for system and admin modules.
 
-    NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) · FAILED_PRECONDITION (NOT_RUNNABLE) · ABORTED (ETAG_MISMATCH).
-    Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    A version that is live already stays so, whatever the etag.
+    INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+    FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DELETED) · ABORTED (ETAG_MISMATCH). Safe to retry.
     """
     DownloadModule: _aio.UnaryStreamMultiCallable[_module_registry_pb2.DownloadModuleRequest, _module_registry_pb2.DownloadModuleResponse]  # type: ignore[assignment]
     """Streams a version's bytes, verified against their digest. Owner and admins.
 
-    NOT_FOUND · DATA_LOSS (DIGEST_MISMATCH). Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    The last bytes are sent only when the digest of all matches; DATA_LOSS comes instead of them, and the
+    damaged bytes are set aside. Uploading the version again with the same bytes mends it.
+    INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+    FAILED_PRECONDITION (NO_LIVE_VERSION) · ABORTED (READER_TOO_SLOW) · DATA_LOSS (DIGEST_MISMATCH).
+    Safe to retry.
     """
     TestAccess: _aio.UnaryUnaryMultiCallable[_module_registry_pb2.TestAccessRequest, _module_registry_pb2.TestAccessResponse]  # type: ignore[assignment]
     """Tells whether the caller may run a module, why (not), and within which limits.
 
-    NOT_FOUND. Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND. Safe to retry.
     """
     GetModuleStats: _aio.UnaryUnaryMultiCallable[_module_registry_pb2.GetModuleStatsRequest, _module_registry_pb2.GetModuleStatsResponse]  # type: ignore[assignment]
     """Returns counts and times of a module's executions. Owner and admins.
 
-    NOT_FOUND. Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED). Safe to retry.
     """
 
 class ModuleRegistryServicer(metaclass=_abc_1.ABCMeta):
@@ -251,6 +289,11 @@ class ModuleRegistryServicer(metaclass=_abc_1.ABCMeta):
     (INVALID_REQUEST), UNAVAILABLE (SERVICE_UNAVAILABLE, STORAGE_UNAVAILABLE,
     DATABASE_UNAVAILABLE) and INTERNAL. UNAVAILABLE and RESOURCE_EXHAUSTED carry
     `google.rpc.RetryInfo`. The comments below name what comes on top of these.
+
+    A change with a `request_id` is made once: the same caller's same request with the same id is answered
+    word for word as the first time, also after the module changed again; with the same id and anything else
+    in the request it is refused (REQUEST_ID_REUSED). Answers are kept for 24 hours unless the operator says
+    otherwise. A request that was refused is not kept.
     """
 
     @_abc_1.abstractmethod
@@ -264,7 +307,7 @@ class ModuleRegistryServicer(metaclass=_abc_1.ABCMeta):
         Answers after the compile: a version that exists can run. Idempotent: same version and same
         bytes give the same answer; safe to retry.
         INVALID_ARGUMENT (STREAM_ORDER, MODULE_MALFORMED, FEATURE_DISABLED, MODULE_LIMIT,
-        COMPILE_BUDGET, DIGEST_DIFFERS, SIZE_DIFFERS, SPEC_DIFFERS; details carry
+        COMPILE_BUDGET, DIGEST_DIFFERS, SIZE_DIFFERS, SPEC_DIFFERS, REQUEST_ID_REUSED; details carry
         the findings) · PERMISSION_DENIED (NOT_ALLOWED: system and admin modules are made by admins) ·
         ALREADY_EXISTS (VERSION_TAKEN, NAME_TAKEN) · RESOURCE_EXHAUSTED (COMPILE_QUEUE_FULL,
         QUOTA_EXCEEDED).
@@ -312,8 +355,9 @@ class ModuleRegistryServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_module_registry_pb2.UpdateModuleResponse, _abc.Awaitable[_module_registry_pb2.UpdateModuleResponse]]:
         """Changes the fields named in the mask. Owner; admins for system and admin modules, and the status of all.
 
-        INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) · ABORTED (ETAG_MISMATCH).
-        Safe to retry with an etag or a request_id. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+        FAILED_PRECONDITION (MODULE_DELETED) · ABORTED (ETAG_MISMATCH).
+        Safe to retry with a request_id; with an etag a retry of what was done answers ETAG_MISMATCH.
         """
 
     @_abc_1.abstractmethod
@@ -324,8 +368,10 @@ class ModuleRegistryServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_module_registry_pb2.DeleteModuleResponse, _abc.Awaitable[_module_registry_pb2.DeleteModuleResponse]]:
         """Deletes a module. It can be undeleted until it is purged; its name and versions stay taken.
 
-        NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) · ABORTED (ETAG_MISMATCH). Safe to retry.
-        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        A module that is deleted already stays as it is, whatever the etag. Once it is purged, its name is free
+        again, and the labels of its versions come back there with the same bytes only.
+        INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+        ABORTED (ETAG_MISMATCH). Safe to retry.
         """
 
     @_abc_1.abstractmethod
@@ -334,9 +380,11 @@ class ModuleRegistryServicer(metaclass=_abc_1.ABCMeta):
         request: _module_registry_pb2.UndeleteModuleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_module_registry_pb2.UndeleteModuleResponse, _abc.Awaitable[_module_registry_pb2.UndeleteModuleResponse]]:
-        """Takes a deletion back.
+        """Takes a deletion back: the module is as it was before, disabled if it was disabled.
 
-        NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED). Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        A module that is not deleted stays as it is.
+        INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND (also: purged) ·
+        PERMISSION_DENIED (NOT_ALLOWED). Safe to retry.
         """
 
     @_abc_1.abstractmethod
@@ -345,10 +393,13 @@ class ModuleRegistryServicer(metaclass=_abc_1.ABCMeta):
         request: _module_registry_pb2.TransferModuleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_module_registry_pb2.TransferModuleResponse, _abc.Awaitable[_module_registry_pb2.TransferModuleResponse]]:
-        """Gives a user module to another owner.
+        """Gives a user module to another owner. Owner.
 
-        NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) · ALREADY_EXISTS (NAME_TAKEN) · ABORTED (ETAG_MISMATCH).
-        Safe to retry with a request_id. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        Sharing ends with it: is_public and allowed_users are cleared, and the new owner decides anew. The labels
+        and digests of its versions stay taken under the old owner's name too.
+        INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+        ALREADY_EXISTS (NAME_TAKEN) · FAILED_PRECONDITION (MODULE_DELETED) · ABORTED (ETAG_MISMATCH).
+        Safe to retry with a request_id.
         """
 
     @_abc_1.abstractmethod
@@ -380,9 +431,10 @@ class ModuleRegistryServicer(metaclass=_abc_1.ABCMeta):
         request: _module_registry_pb2.DeleteModuleVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_module_registry_pb2.DeleteModuleVersionResponse, _abc.Awaitable[_module_registry_pb2.DeleteModuleVersionResponse]]:
-        """Deletes a version that is not live; its label and digest stay taken.
+        """Deletes a version that is not live; its label and digest stay taken. Owner; admins for system and admin modules.
 
-        NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) · FAILED_PRECONDITION. Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+        FAILED_PRECONDITION (VERSION_LIVE, MODULE_DELETED). Safe to retry with a request_id.
         """
 
     @_abc_1.abstractmethod
@@ -391,10 +443,11 @@ class ModuleRegistryServicer(metaclass=_abc_1.ABCMeta):
         request: _module_registry_pb2.PublishModuleVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_module_registry_pb2.PublishModuleVersionResponse, _abc.Awaitable[_module_registry_pb2.PublishModuleVersionResponse]]:
-        """Makes a version the live one; an older one to roll back.
+        """Makes a version the live one; an older one to roll back. Owner; admins for system and admin modules.
 
-        NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) · FAILED_PRECONDITION (NOT_RUNNABLE) · ABORTED (ETAG_MISMATCH).
-        Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        A version that is live already stays so, whatever the etag.
+        INVALID_ARGUMENT (REFERENCE_INVALID, REQUEST_ID_REUSED) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+        FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DELETED) · ABORTED (ETAG_MISMATCH). Safe to retry.
         """
 
     @_abc_1.abstractmethod
@@ -405,7 +458,11 @@ class ModuleRegistryServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_module_registry_pb2.DownloadModuleResponse], _abc.AsyncIterator[_module_registry_pb2.DownloadModuleResponse]]:
         """Streams a version's bytes, verified against their digest. Owner and admins.
 
-        NOT_FOUND · DATA_LOSS (DIGEST_MISMATCH). Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        The last bytes are sent only when the digest of all matches; DATA_LOSS comes instead of them, and the
+        damaged bytes are set aside. Uploading the version again with the same bytes mends it.
+        INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED) ·
+        FAILED_PRECONDITION (NO_LIVE_VERSION) · ABORTED (READER_TOO_SLOW) · DATA_LOSS (DIGEST_MISMATCH).
+        Safe to retry.
         """
 
     @_abc_1.abstractmethod
@@ -416,7 +473,7 @@ class ModuleRegistryServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_module_registry_pb2.TestAccessResponse, _abc.Awaitable[_module_registry_pb2.TestAccessResponse]]:
         """Tells whether the caller may run a module, why (not), and within which limits.
 
-        NOT_FOUND. Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND. Safe to retry.
         """
 
     @_abc_1.abstractmethod
@@ -427,7 +484,7 @@ class ModuleRegistryServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_module_registry_pb2.GetModuleStatsResponse, _abc.Awaitable[_module_registry_pb2.GetModuleStatsResponse]]:
         """Returns counts and times of a module's executions. Owner and admins.
 
-        NOT_FOUND. Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND · PERMISSION_DENIED (NOT_ALLOWED). Safe to retry.
         """
 
 def add_ModuleRegistryServicer_to_server(servicer: ModuleRegistryServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -90,6 +90,7 @@ def test_a_profile_brings_address_and_token(cli: Cli) -> None:
     file.parent.mkdir(parents=True)
     address, token = cli.environ["HIBANA_ADDRESS"], cli.environ["HIBANA_TOKEN"]
     file.write_text(f'[profiles.here]\naddress = "{address}"\ntoken = "{token}"\n')
+    file.chmod(0o600)
     bare = {name: value for name, value in cli.environ.items() if not name.startswith("HIBANA_")}
     listed = Cli(bare, cli.home).ok("modules", "list", "--profile", "here", "--json")
     assert json.loads(listed)["total_size"] >= 4

@@ -230,12 +230,39 @@ async def test_no_or_bad_credentials_are_told(server: Server, token: str, reason
     assert "HIBANA_TOKEN" in caught.value.next_step
 
 
-async def test_what_a_later_release_serves_is_told(numbers: hibana.Client) -> None:
-    from hibana.connection import Retry
-    from hibana.v1 import module_registry_pb2
+async def test_messages_of_the_contract_can_be_sent_as_they_are(numbers: hibana.Client) -> None:
+    from hibana.v1 import admin_pb2, executor_pb2, module_registry_pb2
 
-    connection = numbers._connection
-    request = module_registry_pb2.TestAccessRequest(module="user/numbers")
+    answer = await numbers.raw(module_registry_pb2.GetModuleRequest(module="user/numbers"))
+    assert isinstance(answer, module_registry_pb2.GetModuleResponse)
+    assert answer.module.module_name == "numbers"
+    with pytest.raises(hibana.NotFound):
+        await numbers.raw(executor_pb2.GetExecutionRequest(name="executions/01900000-0000-7000-8000-000000000000"))
     with pytest.raises(hibana.Unimplemented) as caught:
-        await connection.unary(connection.registry.TestAccess, request, retry=Retry.REPEATABLE)
+        await numbers.raw(admin_pb2.GetQuotaRequest())
     assert caught.value.reason == "NOT_IMPLEMENTED"
+    for request in (
+        executor_pb2.ExecuteRequest(),
+        module_registry_pb2.UploadModuleRequest(),
+        executor_pb2.CallLimits(),
+    ):
+        with pytest.raises(hibana.ConfigError, match="no unary RPC"):
+            await numbers.raw(request)
+
+
+async def test_cancelling_a_stream_is_told_to_its_reader(numbers: hibana.Client) -> None:
+    events = numbers.stream("user/endless")
+
+    async def read() -> None:
+        async for event in events:
+            if isinstance(event, hibana.Stdout):
+                events.cancel()
+
+    with pytest.raises(hibana.Cancelled):
+        await read()
+    assert (await _ended(numbers, events.execution)).outcome is hibana.Outcome.CANCELLED
+    never = numbers.stream("user/endless")
+    never.cancel()
+    with pytest.raises(hibana.Cancelled):
+        [event async for event in never]
+    assert never.execution == ""

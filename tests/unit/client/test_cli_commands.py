@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 import typer
 
-from hibana.cli.app import run
+import hibana
+from hibana.cli import exits
+from hibana.cli.app import app, run
+from hibana.cli.executions import OUTCOMES
 from hibana.cli.run import _split
 
 COMMANDS = [
@@ -15,6 +22,15 @@ COMMANDS = [
     ["modules", "list"],
     ["modules", "show"],
     ["modules", "versions"],
+    ["modules", "stats"],
+    ["modules", "download"],
+    ["modules", "update"],
+    ["modules", "share"],
+    ["modules", "publish"],
+    ["modules", "delete"],
+    ["modules", "undelete"],
+    ["modules", "transfer"],
+    ["access", "test"],
     ["executions", "list"],
     ["executions", "show"],
     ["executions", "cancel"],
@@ -35,8 +51,28 @@ def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: pytest.TempPathFactory
 def test_every_command_takes_the_common_options(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*command, "--help"]) == 0
     told = capsys.readouterr().out
-    for option in ("--json", "--address", "--token", "--profile", "--insecure"):
+    for option in ("--json", "--address", "--token", "--token-file", "--profile", "--ca-file", "--insecure"):
         assert option in told
+
+
+def test_every_command_is_named_here() -> None:
+    named = {command[0] for command in COMMANDS} | {"profiles", "completion"}
+    assert {_name(each) for each in [*app.registered_commands, *app.registered_groups]} == named
+    groups = {_name(group): group.typer_instance for group in app.registered_groups}
+    for group in ("modules", "executions", "access"):
+        instance = groups[group]
+        assert instance is not None
+        parts = [instance, *(part.typer_instance for part in instance.registered_groups)]
+        names = [_name(each) for part in parts if part is not None for each in part.registered_commands]
+        assert [command[1] for command in COMMANDS if command[0] == group] == names
+
+
+def _name(each: Any) -> str:
+    return str(each.name)
+
+
+def test_the_outcomes_that_tab_offers_are_those_there_are() -> None:
+    assert [outcome.value for outcome in hibana.Outcome] == [*OUTCOMES, "unknown"]
 
 
 def test_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,6 +127,25 @@ def test_a_mistyped_option_is_not_taken_for_a_value(word: str) -> None:
         (["modules", "list", "--address", "10.0.0.1:1", "--token", "t"], "clear text"),
         (["modules", "list", "--profile", "p"], "there is no"),
         (["upload", "missing.wasm", "--name", "x", "--version", "1"], "cannot be read"),
+        (["modules", "update", "user/x"], "say what to change"),
+        (["modules", "update", "user/x", "--tier-limits", "--memory", "1MiB"], "exclude each other"),
+        (["modules", "update", "user/x", "--label", "a"], "KEY=VALUE"),
+        (["modules", "share", "user/x"], "say with whom"),
+        (["modules", "publish", "user/x"], "user/x@VERSION"),
+        (["modules", "download", "user/x"], "--output"),
+        (["modules", "download", "user/x", "--output", "no/such/directory/x"], "cannot be written"),
+        (["modules", "transfer", "user/x"], "--to"),
+        (["modules", "list", "--token", "a", "--token-file", "b"], "exclude each other"),
+        (["modules", "list", "--token-file", "missing-file"], "cannot be read"),
+        (["modules", "list", "--ca-file", "x"], "clear text"),
+        (["modules", "list", "--address", "https://h", "--cert-file", "x"], "needs its key"),
+        (["executions", "list", "--since", "soon"], "no duration"),
+        (["completion", "tcsh"], "bash, zsh, fish"),
+        (["profiles", "set", "x"], "--address"),
+        (["profiles", "set", "x", "--address", "nowhere"], "is not an address"),
+        (["profiles", "set", "x", "--address", "10.0.0.1:1", "--token", "t"], "clear text"),
+        (["profiles", "set", "x", "--address", "h:1", "--token", "t", "--token-file", "f"], "exclude each other"),
+        (["profiles", "remove", "x"], "no profile"),
         (["nothing"], "nothing"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -103,3 +158,9 @@ def test_a_usage_error_exits_2_and_sends_nothing(
     assert told in captured.err
     assert "Traceback" not in captured.err
     assert captured.out == ""
+
+
+def test_the_documented_exit_codes_are_those_there_are() -> None:
+    page = (Path(__file__).parents[3] / "docs/clients.md").read_text("utf-8")
+    told = re.findall(r"^\| ([0-9]+) \| ", page, re.MULTILINE)
+    assert [int(code) for code in told] == [value for name, value in vars(exits).items() if name.isupper()]

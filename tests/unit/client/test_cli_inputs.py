@@ -71,7 +71,7 @@ def test_durations(text: str, seconds: float) -> None:
     assert duration(text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("text", ["", "s", "-1s", "0", "0s", "1d", "25h", "1 s", "\u0661s", "inf", "nan", "1e3s"])
+@pytest.mark.parametrize("text", ["", "s", "-1s", "0", "0s", "2d", "25h", "1 s", "\u0661s", "inf", "nan", "1e3s"])
 def test_what_is_no_duration_is_a_usage_error(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         duration(text)

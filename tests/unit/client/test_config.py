@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 import hibana
-from hibana.config import load, parse_address
+from hibana.config import Settings, load, parse_address
+from hibana.tokens import fetch
 
 PROFILES = """
 default_profile = "dev"
@@ -33,6 +35,15 @@ tls = "yes"
 """
 
 
+def write_private(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o600)
+
+
+def token_of(settings: Settings) -> str:
+    return settings.token if isinstance(settings.token, str) else asyncio.run(fetch(settings.token))
+
+
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
     return {"HOME": str(tmp_path)}
@@ -41,7 +52,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def profiles(environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
     (tmp_path / ".config/hibana").mkdir(parents=True)
-    (tmp_path / ".config/hibana/config.toml").write_text(PROFILES.format(home=tmp_path))
+    write_private(tmp_path / ".config/hibana/config.toml", PROFILES.format(home=tmp_path))
     (tmp_path / "prod.token").write_text("prod-token\n")
     return environ
 
@@ -111,7 +122,7 @@ def test_arguments_win_over_the_environment_and_that_over_the_profile(profiles: 
     asked = load(address="127.0.0.1:7002", token="arg-token", environ=told)
     assert (asked.target, asked.token) == ("127.0.0.1:7002", "arg-token")
     named = load(profile="prod", environ=told)
-    assert (named.target, named.tls, named.token) == ("hibana.example:443", True, "prod-token")
+    assert (named.target, named.tls, token_of(named)) == ("hibana.example:443", True, "prod-token")
 
 
 def test_a_profile_can_be_named_by_the_environment(profiles: dict[str, str]) -> None:
@@ -184,3 +195,43 @@ def test_xdg_config_home_is_honoured(profiles: dict[str, str], tmp_path: Path) -
     other.mkdir(parents=True)
     (other / "config.toml").write_text('default_profile = "x"\n[profiles.x]\naddress = "127.0.0.1:1"\n')
     assert load(environ=profiles | {"XDG_CONFIG_HOME": str(tmp_path / "other")}).target == "127.0.0.1:1"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660])
+def test_a_file_with_a_token_that_others_may_read_is_refused(
+    mode: int, profiles: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / ".config/hibana/config.toml").chmod(mode)
+    with pytest.raises(hibana.ConfigError, match="others may read") as caught:
+        load(environ=profiles)
+    assert "chmod 600" in caught.value.next_step
+
+
+def test_a_file_without_a_token_may_be_read_by_all(environ: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / ".config/hibana").mkdir(parents=True)
+    file = tmp_path / ".config/hibana/config.toml"
+    file.write_text('default_profile = "x"\n[profiles.x]\naddress = "127.0.0.1:1"\n')
+    file.chmod(0o644)
+    assert load(environ=environ).target == "127.0.0.1:1"
+
+
+def test_a_profile_may_say_how_to_do_tls(environ: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / ".config/hibana").mkdir(parents=True)
+    (tmp_path / ".config/hibana/config.toml").write_text(
+        '[profiles.m]\naddress = "10.0.0.1:1"\ntls = true\nca_file = "ca"\ncert_file = "c"\nkey_file = "k"\n'
+        'server_name = "n"\n'
+    )
+    found = load(profile="m", environ=environ)
+    assert (found.tls, found.ca_file, found.cert_file, found.key_file, found.server_name) == (True, "ca", "c", "k", "n")
+
+
+def test_a_certificate_needs_its_key_and_both_need_tls(environ: dict[str, str]) -> None:
+    with pytest.raises(hibana.ConfigError, match="needs its key"):
+        load(address="https://x", cert_file="c", environ=environ)
+    with pytest.raises(hibana.ConfigError, match="clear text") as caught:
+        load(address="10.0.0.1:1", ca_file="ca", environ=environ)
+    assert "https://10.0.0.1:1" in caught.value.next_step
+
+
+def test_a_token_does_not_show_in_the_settings(environ: dict[str, str]) -> None:
+    assert "geheim" not in repr(load(token="geheim", environ=environ))

@@ -24,7 +24,8 @@ PROTO = Path(__file__).parents[3] / "proto/hibana/v1/error_reason.proto"
 def documented_codes() -> dict[str, str]:
     """Read the code that the contract tells with each reason."""
     text = PROTO.read_text("utf-8")
-    return {reason: code for code, reason in re.findall(r"// ([A-Z_]+): [^\n]*\n  ERROR_REASON_([A-Z_]+) =", text)}
+    comment = r"// ([A-Z_]+): [^\n]*\n(?:  // [^\n]*\n)*  ERROR_REASON_([A-Z_]+) ="
+    return {reason: code for code, reason in re.findall(comment, text)}
 
 
 def failed(code: grpc.StatusCode, text: str, *details: Message) -> grpc.aio.AioRpcError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import subprocess
 import sys
 import typing
@@ -12,6 +13,7 @@ import pytest
 import hibana
 
 PUBLIC = [
+    "Access",
     "AlreadyExists",
     "Cache",
     "Cancelled",
@@ -42,6 +44,7 @@ PUBLIC = [
     "Log",
     "Module",
     "ModuleLimits",
+    "ModuleStats",
     "ModuleVersion",
     "NotFound",
     "Outcome",
@@ -59,7 +62,12 @@ PUBLIC = [
     "Status",
     "Stderr",
     "Stdout",
+    "SyncClient",
+    "SyncEventStream",
+    "SyncListing",
     "Tier",
+    "Token",
+    "TokenFile",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
@@ -73,13 +81,25 @@ PUBLIC = [
 CLIENT = [
     "cancel",
     "close",
+    "delete",
+    "delete_version",
+    "download",
+    "download_bytes",
     "execution",
     "executions",
     "inspect",
     "module",
     "modules",
+    "publish",
+    "raw",
     "run",
+    "share",
+    "stats",
     "stream",
+    "test_access",
+    "transfer",
+    "undelete",
+    "update",
     "upload",
     "version",
     "versions",
@@ -93,6 +113,41 @@ def test_public_names_are_frozen() -> None:
 
 def test_client_methods_are_frozen() -> None:
     assert sorted(name for name in dir(hibana.Client) if not name.startswith("_")) == CLIENT
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (hibana.Client, hibana.SyncClient),
+        (hibana.Listing, hibana.SyncListing),
+        (hibana.EventStream, hibana.SyncEventStream),
+    ],
+)
+def test_the_synchronous_face_has_the_same_public_names(ours: type, theirs: type) -> None:
+    names = [name for name in dir(ours) if not name.startswith("_")]
+    assert [name for name in dir(theirs) if not name.startswith("_")] == names
+
+
+@pytest.mark.parametrize("name", CLIENT)
+def test_the_synchronous_methods_have_the_same_parameters_and_documentation(name: str) -> None:
+    client = hibana.SyncClient("127.0.0.1:1")
+    ours = inspect.signature(getattr(hibana.Client, name))
+    theirs = inspect.signature(getattr(client, name))
+    assert list(theirs.parameters.values()) == list(ours.parameters.values())[1:]
+    assert getattr(client, name).__doc__ == getattr(hibana.Client, name).__doc__
+
+
+def test_the_synchronous_client_is_made_with_the_same_parameters() -> None:
+    assert inspect.signature(hibana.SyncClient).parameters == inspect.signature(hibana.Client).parameters
+    with pytest.raises(TypeError, match="tokn"):
+        hibana.SyncClient("127.0.0.1:1", tokn="x")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("name", [name for name in CLIENT if name != "raw"])
+def test_no_method_but_raw_speaks_protocol_buffers(name: str) -> None:
+    spelled = str(inspect.signature(getattr(hibana.Client, name)))
+    assert "pb2" not in spelled
+    assert "Message" not in spelled
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -126,6 +181,7 @@ def test_values_are_frozen_and_hold_no_messages(kind: typing.Any) -> None:
         ("import hibana", ["grpc", "google.protobuf", "typer", "rich", "asyncio"]),
         ("import hibana; hibana.ConfigError; hibana.Tier", ["grpc", "google.protobuf", "typer"]),
         ("import hibana.v1.module_pb2", ["hibana.client", "grpc", "typer"]),
+        ("import hibana; hibana.TokenFile", ["grpc", "google.protobuf", "asyncio"]),
         ("import hibana; hibana.Client", ["typer", "rich"]),
         ("import hibana.cli.app", ["grpc", "google.protobuf", "rich.console", "asyncio.base_events"]),
     ],
