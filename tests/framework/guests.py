@@ -15,6 +15,7 @@ import wasmtime
 from hibana_server.domain.executions import Cache, Limits, Outcome, Output, RunEnd, Stream
 from hibana_server.domain.ports import Artifact, Claim, Job
 from hibana_server.domain.tiers import Tier
+from hibana_server.sandbox.gate.memory_export import with_memory_exported
 from hibana_server.sandbox.pool import Pool
 from hibana_server.sandbox.reserved import ReservedSandbox
 from hibana_server.sandbox.worker.engine import compile_config
@@ -39,11 +40,11 @@ def wasm(name: str) -> bytes:
 
 @cache
 def artifact(directory: Path, module: bytes) -> Artifact:
-    """Compile a module into a directory, the same one into the same file."""
+    """Compile a module into a directory as the compile worker does, the same one into the same file."""
     key = hashlib.sha256(module).hexdigest()
     path = directory / f"{key}.cwasm"
     if not path.exists():
-        path.write_bytes(wasmtime.Module(compiler(), module).serialize())
+        path.write_bytes(wasmtime.Module(compiler(), with_memory_exported(module)).serialize())
     return Artifact(key, path, path.stat().st_size, Cache.DISK)
 
 

@@ -7,8 +7,9 @@ import time
 from typing import Any
 
 import grpc
+from google.protobuf.field_mask_pb2 import FieldMask
 
-from hibana.v1 import execution_pb2, executor_pb2
+from hibana.v1 import execution_pb2, executor_pb2, module_pb2, module_registry_pb2
 from tests.framework.refusals import unpack
 from tests.framework.stubs import INVOKE, start_invoke
 from tests.framework.wasm import wat
@@ -50,6 +51,25 @@ async def by_name(house: House, _call: Any, name: str) -> None:
     request = executor_pb2.CancelExecutionRequest(name=name)
     answer = await house.mallory.executor.CancelExecution(request)
     assert (answer.execution.state, answer.execution.outcome) == (DONE, CANCELLED)
+
+
+async def by_disabling(house: House, _call: Any, name: str) -> None:
+    """Disable the module, and enable it again when the guest is gone."""
+    record = await house.mallory.executor.GetExecution(executor_pb2.GetExecutionRequest(name=name))
+    for status in (module_pb2.MODULE_STATUS_DISABLED, module_pb2.MODULE_STATUS_ACTIVE):
+        module = module_pb2.Module(name=record.execution.module, status=status)
+        await house.mallory.registry.UpdateModule(
+            module_registry_pb2.UpdateModuleRequest(module=module, update_mask=FieldMask(paths=["status"]))
+        )
+        await house.final(name)
+
+
+async def by_deleting(house: House, _call: Any, name: str) -> None:
+    """Delete the module, and bring it back when the guest is gone."""
+    module = (await house.mallory.executor.GetExecution(executor_pb2.GetExecutionRequest(name=name))).execution.module
+    await house.mallory.registry.DeleteModule(module_registry_pb2.DeleteModuleRequest(module=module))
+    await house.final(name)
+    await house.mallory.registry.UndeleteModule(module_registry_pb2.UndeleteModuleRequest(module=module))
 
 
 def cancelled(name: str, how: Any) -> Case:
@@ -168,6 +188,8 @@ CASES = theme(
     "cancel",
     cancelled("by hanging up", by_hanging_up),
     cancelled("by name", by_name),
+    cancelled("by disabling the module", by_disabling),
+    cancelled("by deleting the module", by_deleting),
     Case("at any moment", at_any_moment, 25),
     Case("from many sides", twice, 3),
     Case("deadlines", deadlines, 10),

@@ -132,25 +132,7 @@ async def workers_stopped(house: House) -> None:
         last = [answer.event async for answer in events][-1]
         assert last.result.outcome == TIMEOUT, last
         assert (await house.record(name)).outcome == TIMEOUT
-        await idle_ones_out(house)
-
-
-async def idle_ones_out(house: House) -> None:
-    """Give each stopped idle worker a call, which ends at its limit and the worker with it."""
-    request = Runs("", "add", [1, 2], timeout=0.05).request("user/vault")
-    async with asyncio.timeout(30):
-        while any(is_stopped(pid) for pid in census(house.front).workers):
-            answers = await asyncio.gather(*(house.mallory.executor.Invoke(request) for _ in range(4)))
-            assert {answer.outcome for answer in answers} <= {OK, TIMEOUT}
-
-
-def is_stopped(pid: int) -> bool:
-    """Tell whether a process was stopped by a signal."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-            return file.read().rpartition(")")[2].split()[0] == "T"
-    except OSError:
-        return False
+        kill(census(house.front).workers, signal.SIGCONT)  # those that ran nothing
 
 
 async def zygote_killed(house: House) -> None:

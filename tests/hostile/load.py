@@ -142,7 +142,7 @@ async def _ok(caller: Stubs, request: executor_pb2.InvokeRequest) -> None:
 
 async def many_modules(house: House) -> None:
     """Run more modules than artifacts and workers may keep, in random order: each answers as itself."""
-    count = house.times(40, 1_500)
+    count = house.times(40, 400)
     references: list[str] = []
     for number in range(count):
         text = f'(module (func (export "run") (result i32) i32.const {number}))'
@@ -218,7 +218,7 @@ CASES = theme(
     "load",
     Case("three times capacity", three_times_capacity, 24, settings=SMALL),
     Case("500 first calls", first_calls, 10, settings={"POOL_MAX_QUEUE": "1200"}),
-    Case("many modules", many_modules, 190, fast=False, settings=NARROW),
+    Case("many modules", many_modules, 60, fast=False, settings=NARROW),
     Case("one caller at its share", one_caller_at_its_share, 8, settings={"POOL_MAX_QUEUE": "16"}),
     Case("workers of every tier", workers_of_every_tier, 4),
 )

@@ -104,7 +104,7 @@ CASES = theme(
     ends("all there is, then a trap", Runs(GREEDY, "all_and_fail"), Ending(MEMORY), many=200, seconds=8),
     # There is no instance yet whose memory could be looked at, so the trap is all that is known.
     ends("in the start function", Runs(AT_START), Ending(TRAP, "UNREACHABLE"), many=50, seconds=2),
-    ends("a memory that is not exported", Runs(HIDDEN), Ending(TRAP, "UNREACHABLE"), many=50, seconds=2),
+    ends("a memory that is not exported", Runs(HIDDEN), Ending(MEMORY, "UNREACHABLE"), many=50, seconds=2),
     ends("4 GiB at once", Runs(GREEDY, "beyond"), returns(-1)),
     ends("a table of 2 billion", Runs(GREEDY, "table"), returns(-1)),
     ends("a table that grows", Runs(GREEDY, "tables"), Ending(OK, check=_bounded_table), many=50, seconds=2),

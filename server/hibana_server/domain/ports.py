@@ -7,7 +7,7 @@ it may be called, what it leaves behind and which errors it raises.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ from hibana_server.domain.executions import (
     State,
 )
 from hibana_server.domain.modules import Module, ModuleFacts, ModuleVersion, Status
+from hibana_server.domain.numbers import Numbers
+from hibana_server.domain.requests import Answer, RequestKey
 from hibana_server.domain.tiers import Tier, TierPolicy
 
 # ---------------------------------------------------------------- blobs
@@ -69,7 +71,7 @@ class BlobStore(Protocol):
         Raises Unavailable when the store is out of reach, DataLoss when the bytes are gone or differ.
         """
 
-    def read(self, sha256: str, chunk_bytes: int = 1 << 20) -> AsyncIterator[bytes]:
+    def read(self, sha256: str, chunk_bytes: int = 1 << 20) -> AsyncGenerator[bytes, None]:
         """Yield the content in chunks, verifying while reading; raises DataLoss at the latest at the end."""
 
     async def exists(self, sha256: str) -> bool:
@@ -117,14 +119,69 @@ class ModuleStore(Protocol):
     """Modules and their versions. Every method may raise Unavailable."""
 
     async def add_version(
-        self, module: Module, version: ModuleVersion, *, publish: bool
+        self,
+        module: Module,
+        version: ModuleVersion,
+        *,
+        publish: bool,
+        request: RequestKey | None = None,
+        seconds: float = 0.0,
     ) -> tuple[Module, ModuleVersion]:
         """Store a version, and its module when that is new, in one transaction.
 
         The blob must be committed before. `module` counts only when no module of that tier, owner
         and name exists. A version with the same digest answers the stored rows unchanged (publishing
-        is not repeated); another digest raises AlreadyExists(VERSION_TAKEN); a deleted module's name
-        raises AlreadyExists(NAME_TAKEN). Durable (survives power loss) when it returns.
+        is not repeated); another digest, also than a version of this name had that is deleted or
+        purged by now, raises AlreadyExists(VERSION_TAKEN); a deleted module's name raises
+        AlreadyExists(NAME_TAKEN). Durable (survives power loss) when it returns.
+
+        With a `request` the answer is kept with it (`seconds` only to be told again), in the same
+        transaction; a request that was answered before is answered the same, or raises
+        Invalid(REQUEST_ID_REUSED). So it is with the changes below.
+        """
+
+    async def remembered(self, request: RequestKey) -> Answer | None:
+        """Return what this request was answered before. Raises Invalid(REQUEST_ID_REUSED) for another body."""
+
+    async def change(
+        self, uid: str, change: Callable[[Module], Module], *, request: RequestKey | None = None
+    ) -> Module:
+        """Replace a module by what `change` makes of it, in one transaction, and return it.
+
+        `change` sees the module as it is, may raise domain errors, and changes neither uid, tier,
+        name nor create_time; it has no side effects, since it may be called again. The store raises
+        the revision unless nothing changed. Raises NotFound for an unknown uid, AlreadyExists
+        (NAME_TAKEN) when a new owner has a module of this name, or had one with a version of the
+        same label and other bytes. A module that leaves its owner leaves its versions' labels and
+        digests taken there.
+        """
+
+    async def publish(
+        self,
+        uid: str,
+        version: str,
+        change: Callable[[Module, ModuleVersion], Module],
+        *,
+        time: int,
+        request: RequestKey | None = None,
+    ) -> Module:
+        """Change a module as above, by a rule that sees a version too, and note when that first went live.
+
+        Raises NotFound for an unknown module or version.
+        """
+
+    async def delete_version(
+        self,
+        uid: str,
+        version: str,
+        check: Callable[[Module, ModuleVersion], None],
+        *,
+        time: int,
+        request: RequestKey | None = None,
+    ) -> ModuleVersion:
+        """Delete a version unless `check` raises, and return it; label and digest stay taken.
+
+        Raises NotFound for an unknown module or version.
         """
 
     async def find(self, tier: Tier, namespace: str, name: str) -> Module | None:
@@ -204,6 +261,9 @@ class ExecutionStore(Protocol):
     async def list_executions(self, where: ExecutionFilter, *, limit: int, cursor: str = "") -> ExecutionPage:
         """Return a page. Raises Invalid(PAGE_TOKEN_INVALID) for a cursor that is not one of its own."""
 
+    async def numbers(self, module_uid: str) -> Numbers:
+        """Return a module's numbers: every record that became DONE counts once, whatever crashed in between."""
+
     async def sweep_lost(self, now: int) -> int:
         """Turn every record that is not DONE into DONE/LOST; for use at start, before any call is admitted."""
 
@@ -235,15 +295,15 @@ class Artifact:
 class Artifacts(Protocol):
     """Compiled modules, kept on disk across restarts and shared by all workers."""
 
-    async def compile(self, wasm: Path, sha256: str, policy: TierPolicy, tier: Tier) -> Compiled:
-        """Inspect and compile an uploaded module and keep the artifact.
+    async def compile(self, wasm: Path, sha256: str, policy: TierPolicy, tier: Tier, caller: str) -> Compiled:
+        """Inspect and compile an uploaded module and keep the artifact. Callers take turns at the compiler.
 
         The file is hostile; it is opened in a process of its own. Raises Invalid with findings for
         bytes that are no valid module (MODULE_MALFORMED), use a disabled feature (FEATURE_DISABLED)
         or pass a limit (MODULE_LIMIT, COMPILE_BUDGET); Exhausted when too many compiles wait.
         """
 
-    async def ensure(self, sha256: str, tier: Tier, policy: TierPolicy, fetch: BlobStore) -> Artifact:
+    async def ensure(self, sha256: str, tier: Tier, policy: TierPolicy, fetch: BlobStore, caller: str) -> Artifact:
         """Return the artifact, compiling it again when it is missing or does not verify (once, whoever asks)."""
 
 

@@ -37,6 +37,8 @@ class _Work:
     """What a description must have been judged by to be up to date."""
     fetch: Callable[[], Awaitable[Path]]
     """Gets the bytes when they are needed."""
+    caller: str
+    """Who asked first."""
     describe: bool
     """Whether the description is wanted; the code alone is good whatever it was judged by."""
 
@@ -62,15 +64,18 @@ class ArtifactStore:
         grace_seconds: float = 10.0,
         concurrency: int = 0,
         max_queue: int = 32,
+        on_compile: Callable[[Tier, float], None] = lambda _tier, _seconds: None,
     ) -> None:
         """Take the directory, the sealing key (32 bytes) and the bounds.
 
         `max_bytes` bounds the total, except for what was used within `grace_seconds`; `concurrency` 0 leaves
-        to the machine how many compile at a time; `max_queue` compiles may wait.
+        to the machine how many compile at a time; `max_queue` compiles may wait. `on_compile` is told the seconds
+        of each compile that made code or refused the module, waiting included.
         """
         if len(secret) < 32:
             raise ValueError("the sealing key needs 32 bytes")
         self._secret = secret
+        self._on_compile = on_compile
         self._shelf = ArtifactShelf(root, max_bytes=max_bytes, grace_seconds=grace_seconds)
         self._runner = CompileRunner(CompileSettings(concurrency=concurrency, max_queue=max_queue))
         self._flights: SingleFlight[tuple[Name, bytes], _Made] = SingleFlight()
@@ -88,7 +93,7 @@ class ArtifactStore:
         """End running compiles."""
         await self._flights.stop()
 
-    async def compile(self, wasm: Path, sha256: str, policy: TierPolicy, tier: Tier) -> Compiled:
+    async def compile(self, wasm: Path, sha256: str, policy: TierPolicy, tier: Tier, caller: str) -> Compiled:
         """Inspect and compile an uploaded module and keep the artifact; see `domain.ports.Artifacts`.
 
         Bytes that were compiled and judged by the same rules before are not compiled again.
@@ -97,16 +102,15 @@ class ArtifactStore:
         async def staged() -> Path:
             return wasm
 
-        work = _Work(
-            (tier, artifact_key(sha256)), sha256, policy, judgement_digest(tier, policy), staged, describe=True
-        )
+        judgement = judgement_digest(tier, policy)
+        work = _Work((tier, artifact_key(sha256)), sha256, policy, judgement, staged, caller, describe=True)
         made = await self._flights.run((work.name, b""), lambda: self._obtain(work))
         if made.judgement != work.judgement:  # joined a call that only wanted the code
             made = await self._flights.run((work.name, work.judgement), lambda: self._obtain(work))
         self._verified[work.name] = self._shelf.use(work.name, made.stamp)
         return Compiled(made.facts, made.cache, made.seconds)
 
-    async def ensure(self, sha256: str, tier: Tier, policy: TierPolicy, fetch: BlobStore) -> Artifact:
+    async def ensure(self, sha256: str, tier: Tier, policy: TierPolicy, fetch: BlobStore, caller: str = "") -> Artifact:
         """Return the artifact, compiling it again when it is missing or damaged; see `domain.ports.Artifacts`.
 
         Raises FailedPrecondition when the module is no longer accepted, DataLoss when its bytes are gone,
@@ -120,7 +124,7 @@ class ArtifactStore:
         def stored() -> Awaitable[Path]:
             return fetch.local_path(sha256)
 
-        work = _Work(name, sha256, policy, judgement_digest(tier, policy), stored, describe=False)
+        work = _Work(name, sha256, policy, judgement_digest(tier, policy), stored, caller, describe=False)
         try:
             made = await self._flights.run((name, b""), lambda: self._obtain(work))
         except Invalid as error:
@@ -202,9 +206,10 @@ class ArtifactStore:
         try:
             with self._shelf.temporary(work.name) as (output_fd, temporary):
                 try:
-                    answer = await self._runner.run(wasm_fd, output_fd, work.sha256, tier, work.policy)
+                    answer = await self._runner.run(wasm_fd, output_fd, work.sha256, tier, work.policy, work.caller)
                 except Invalid:
                     self._counts["refused"] += 1
+                    self._on_compile(tier, time.monotonic() - started)
                     raise
                 await asyncio.to_thread(
                     seal_file, output_fd, answer.size, answer.facts, work.judgement, self._seal(work.name)
@@ -214,6 +219,7 @@ class ArtifactStore:
             os.close(wasm_fd)
         seconds = time.monotonic() - started
         self._counts["compiles"] += 1
+        self._on_compile(tier, seconds)
         log.info("module_compiled", tier=tier.value, sha256=work.sha256, seconds=round(seconds, 3), size=stamp.size)
         return _Made(stamp, answer.facts, work.judgement, Cache.COMPILED, seconds)
 

@@ -23,6 +23,7 @@ from hibana_server.sandbox.compile_frames import (
     decode_answer,
 )
 from hibana_server.sandbox.compile_process import CompileProcess, ProcessEnd
+from hibana_server.sandbox.turns import Turns, TurnsFull
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +42,7 @@ class CompileSettings:
     concurrency: int = 0
     """Workers at a time; 0 means one more than there are CPUs, at least three, fewer where memory is short."""
     max_queue: int = 32
-    """Compiles that may wait for a worker; one more is refused at once."""
+    """Compiles that may wait for a worker, half of them of one caller; one more is refused at once."""
     address_space_bytes: int = 1536 * MIB
     """Address space of a worker; the largest honest modules stay below 1 GiB, bombs ask for ten times as much."""
 
@@ -63,8 +64,7 @@ class CompileRunner:
     def __init__(self, settings: CompileSettings | None = None) -> None:
         self._settings = settings or CompileSettings()
         self._concurrency = self._settings.concurrency or default_concurrency(self._settings.address_space_bytes)
-        self._slots = asyncio.Semaphore(self._concurrency)
-        self._waiting = 0
+        self._turns = Turns(self._concurrency, self._settings.max_queue)
         self._running: set[CompileProcess] = set()
 
     @property
@@ -75,30 +75,26 @@ class CompileRunner:
     @property
     def waiting(self) -> int:
         """Jobs that wait for a worker."""
-        return self._waiting
+        return self._turns.waiting
 
-    async def run(self, wasm_fd: int, output_fd: int, sha256: str, tier: Tier, policy: TierPolicy) -> Accepted:
-        """Compile what `wasm_fd` holds into `output_fd`; both stay the caller's. Cancelling kills the worker.
+    async def run(
+        self, wasm_fd: int, output_fd: int, sha256: str, tier: Tier, policy: TierPolicy, caller: str
+    ) -> Accepted:
+        """Compile what `wasm_fd` holds into `output_fd`; both stay open. Cancelling kills the worker.
 
         Raises Invalid with findings for a module that is refused, Exhausted (COMPILE_QUEUE_FULL) when too
         many wait or the machine was too busy, DataLoss when the bytes do not have the digest, Unavailable
         when the disk is full or the worker was killed by somebody else.
         """
-        if self._slots.locked() and self._waiting >= self._settings.max_queue:
+        try:
+            async with self._turns.place(caller):
+                return await self._run_now(wasm_fd, output_fd, sha256, tier, policy)
+        except TurnsFull as full:
             raise Exhausted(
-                f"{self._waiting} modules wait for the compiler: try again in a few seconds.",
+                f"{full.waiting} modules wait for the compiler: try again in a few seconds.",
                 reason="COMPILE_QUEUE_FULL",
                 retry_after=max(1.0, policy.compile_seconds / 2),
-            )
-        self._waiting += 1
-        try:
-            await self._slots.acquire()
-        finally:
-            self._waiting -= 1
-        try:
-            return await self._run_now(wasm_fd, output_fd, sha256, tier, policy)
-        finally:
-            self._slots.release()
+            ) from None
 
     async def _run_now(self, wasm_fd: int, output_fd: int, sha256: str, tier: Tier, policy: TierPolicy) -> Accepted:
         request = CompileRequest(

@@ -97,6 +97,7 @@ def fingerprint(profile: Profile) -> str:
     parts = {
         "engine": f"{ENGINE_PACKAGE} {version(ENGINE_PACKAGE)}",
         "settings": dict(profile.settings),
+        "rewritten": "memory export 1",  # gate/memory_export.py
         "machine": platform.machine(),
         "cpu": sorted(_cpu_features()),
     }

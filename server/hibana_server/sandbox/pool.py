@@ -43,6 +43,8 @@ _LINGER = 0.5
 """Seconds an idle worker is left to those who used it while others wait who have their share."""
 _PATIENCE = 0.02
 """Seconds a caller with less than its share waits before a worker that others use makes place: four forks."""
+_KILLS = {Outcome.LOST: "retired"}
+"""Reasons of kills in metrics, where the outcome does not tell: nobody's call was running, as a rule."""
 _WEIGH_EVERY = 64
 """Calls of a worker between two looks at its memory."""
 
@@ -211,6 +213,8 @@ class Pool:
         if not self._workers:
             self._all_gone.set()
         self._idle.discard(worker)
+        if worker.killed_for is not None:
+            self._counts[f"killed_{_KILLS.get(worker.killed_for, worker.killed_for)}"] += 1
         if not worker.doomed and self._source.running and not self._stopping:
             self._counts["crashed"] += 1
             log.warning("worker_crashed", pid=worker.pid, tier=str(worker.tier), calls=worker.calls)
@@ -265,7 +269,7 @@ class Pool:
         now = time.monotonic()
         first = list(self._waiting.first_of_each())
         idle = list(self._idle)
-        recent = {worker.caller for worker in idle if worker.idle_since + _LINGER > now}
+        recent = {worker.caller for worker in idle if worker.caller and worker.idle_since + _LINGER > now}
         share = max(
             1, self._settings.max_sandboxes // len(recent | self._admission.callers.keys() | self._waiting.callers())
         )

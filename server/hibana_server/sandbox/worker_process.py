@@ -80,6 +80,11 @@ class WorkerProcess:
         return self._killed is not None
 
     @property
+    def killed_for(self) -> Outcome | None:
+        """The outcome that the first kill named; None for a process that nobody killed."""
+        return self._killed
+
+    @property
     def busy(self) -> bool:
         """Tell whether a job runs."""
         return self._job is not None

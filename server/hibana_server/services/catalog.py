@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from hibana_server.domain.access import Action, Denied, decide, refusal
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import FailedPrecondition, NotFound
+from hibana_server.domain.executions import Limits
 from hibana_server.domain.modules import Module, ModuleVersion, Severity
 from hibana_server.domain.ports import ModuleStore
 from hibana_server.domain.references import Reference, parse
 from hibana_server.domain.tiers import Tier, TierPolicy
-from hibana_server.services.targets import Target
+from hibana_server.services.targets import Target, ceiling
 
 MAX_KEPT = 4096
 """References that are remembered, each for one caller."""
@@ -41,10 +42,12 @@ class Catalog:
         """
         return await self._module(caller, parse(reference, field), action)
 
-    async def version(self, caller: Caller, reference: str, field: str = "version") -> tuple[Module, ModuleVersion]:
+    async def version(
+        self, caller: Caller, reference: str, action: Action = Action.VIEW, field: str = "version"
+    ) -> tuple[Module, ModuleVersion]:
         """Return the version meant, or the live one; unpublished ones for those in charge only."""
         parsed = parse(reference, field)
-        module = await self._module(caller, parsed, Action.VIEW)
+        module = await self._module(caller, parsed, action)
         return module, await self._version(caller, module, parsed.version)
 
     def known(self, caller: Caller, reference: str) -> Target | None:
@@ -57,6 +60,15 @@ class Catalog:
             self._generation = generation
         return self._targets.get((caller, reference))
 
+    @property
+    def generation(self) -> int:
+        """The state of the registry in which `known` looked last."""
+        return self._generation
+
+    def changed_since(self, generation: int) -> bool:
+        """Tell whether the registry has changed since then."""
+        return self._store.generation() != generation
+
     async def runnable(self, caller: Caller, reference: str) -> Target:
         """Return what to run. Raises as `module`, and FailedPrecondition(NOT_RUNNABLE, NO_LIVE_VERSION)."""
         target = self.known(caller, reference)
@@ -67,6 +79,11 @@ class Catalog:
             if self._generation == generation == self._store.generation():
                 target = self._targets[caller, reference] = self._share(target)
         return target
+
+    def granted_to(self, module: Module) -> tuple[Limits, tuple[str, ...]]:
+        """Return the limits of tier and module, and the host functions of the tier."""
+        policy = self._policies[module.tier]
+        return ceiling(module, policy), tuple(sorted(policy.host_functions))
 
     def _share(self, target: Target) -> Target:
         """Return the one target of its version: a module has any number of references and callers."""
@@ -81,10 +98,7 @@ class Catalog:
         parsed = parse(reference)
         module = await self._module(caller, parsed, Action.EXECUTE)
         version = await self._version(caller, module, parsed.version)
-        if not version.facts.runnable:
-            errors = [f for f in version.facts.findings if f.severity is Severity.ERROR]
-            first = f"{errors[0].text} {errors[0].fix}" if errors else ""
-            raise FailedPrecondition(f"version {version.version} cannot run: {first}", findings=errors)
+        check_runnable(version)
         return Target(module, version, self._policies[module.tier])
 
     async def _module(self, caller: Caller, reference: Reference, action: Action) -> Module:
@@ -111,3 +125,11 @@ class Catalog:
         if version is None or (hidden and isinstance(decide(caller, Action.INSPECT, module), Denied)):
             raise NotFound("no such version of this module; `hibana modules versions` lists those that are there")
         return version
+
+
+def check_runnable(version: ModuleVersion) -> None:
+    """Raise FailedPrecondition(NOT_RUNNABLE) with the findings that keep a version from running."""
+    if not version.facts.runnable:
+        errors = [f for f in version.facts.findings if f.severity is Severity.ERROR]
+        first = f"{errors[0].text} {errors[0].fix}" if errors else ""
+        raise FailedPrecondition(f"version {version.version} cannot run: {first}", findings=errors)

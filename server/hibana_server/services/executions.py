@@ -108,6 +108,7 @@ class Executions:
         """
         self._check_admitting()
         target = self._catalog.known(caller, call.reference) or await self._catalog.runnable(caller, call.reference)
+        seen = self._catalog.generation
         module, version = target.module, target.version
         function = call.function or DEFAULT_FUNCTION
         export = target.function(function)
@@ -118,7 +119,10 @@ class Executions:
         )
         run: Run | None = None
         try:
-            # Both anew: waiting for a sandbox took some of the deadline, and the service may be stopping by now.
+            # All anew: waiting for a sandbox took some of the deadline, and meanwhile the service may be stopping and
+            # the module disabled. Whatever changes from here on finds the run among those that run.
+            if self._catalog.changed_since(seen):
+                await self._catalog.runnable(caller, call.reference)
             self._check_admitting()
             limits = effective_limits(call, target.ceiling)
             now = now_us()
@@ -159,10 +163,10 @@ class Executions:
                 keep_events=keep_events,
                 head_bytes=head_bytes,
             )
+            self._running[execution.uid] = (run, module.tier)
             if keep_events:
                 # The first event tells the name, and from then on a crash must leave a record.
                 await self._store.begin(execution)
-            self._running[execution.uid] = (run, module.tier)
             sandbox.start(job, run)
         except BaseException:
             sandbox.release()
@@ -232,22 +236,23 @@ class Executions:
         artifact = self._known.get((target.version.sha256, tier))
         fresh = artifact is None
         if artifact is None:
-            artifact = await self._ensure(target)
+            artifact = await self._ensure(target, caller)
         claim = Claim(tier, caller.subject, target.module.owner, artifact.key, memory_bytes)
-        sandbox = self._pool.try_acquire(claim) or await self._pool.acquire(claim)
+        idle = self._pool.try_acquire(claim)
+        sandbox = idle or await self._pool.acquire(claim)
         if sandbox.warm:
             return sandbox, artifact, Cache.MEMORY
-        if not fresh:
+        if not fresh or idle is None:  # looked up long ago: the file may have been evicted
             try:
-                artifact = await self._ensure(target)
+                artifact = await self._ensure(target, caller)
             except BaseException:
                 sandbox.release()
                 raise
         return sandbox, artifact, artifact.cache
 
-    async def _ensure(self, target: Target) -> Artifact:
+    async def _ensure(self, target: Target, caller: Caller) -> Artifact:
         tier, sha256 = target.module.tier, target.version.sha256
-        artifact = await self._artifacts.ensure(sha256, tier, target.policy, self._blobs)
+        artifact = await self._artifacts.ensure(sha256, tier, target.policy, self._blobs, caller.subject)
         if len(self._known) >= MAX_KNOWN_ARTIFACTS:
             self._known.clear()
         self._known[sha256, tier] = replace(artifact, cache=Cache.DISK)

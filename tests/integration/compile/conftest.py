@@ -45,16 +45,18 @@ class Lab:
             await staged.commit()
         return info.sha256
 
-    async def compile(self, data: bytes, tier: Tier = Tier.USER, policy: TierPolicy | None = None) -> Compiled:
+    async def compile(
+        self, data: bytes, tier: Tier = Tier.USER, policy: TierPolicy | None = None, caller: str = "alice"
+    ) -> Compiled:
         """Compile bytes as an upload does."""
         sha256 = hashlib.sha256(data).hexdigest()
         path = self.root / f"upload-{sha256[:16]}"
         path.write_bytes(data)
-        return await self.store.compile(path, sha256, policy or DEFAULT_POLICIES[tier], tier)
+        return await self.store.compile(path, sha256, policy or DEFAULT_POLICIES[tier], tier, caller)
 
     async def ensure(self, sha256: str, tier: Tier = Tier.USER, policy: TierPolicy | None = None) -> Artifact:
         """Ask for an artifact as an execution does."""
-        return await self.store.ensure(sha256, tier, policy or DEFAULT_POLICIES[tier], self.blobs)
+        return await self.store.ensure(sha256, tier, policy or DEFAULT_POLICIES[tier], self.blobs, "alice")
 
     def files(self) -> list[Path]:
         """Return everything below the artifacts' directory that is no directory."""

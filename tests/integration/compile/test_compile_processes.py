@@ -19,7 +19,7 @@ async def main(root, wasm):
     store = ArtifactStore(root / "artifacts", bytes(32))
     await store.start()
     digest = hashlib.sha256(wasm.read_bytes()).hexdigest()
-    task = asyncio.create_task(store.compile(wasm, digest, DEFAULT_POLICIES[Tier.ADMIN], Tier.ADMIN))
+    task = asyncio.create_task(store.compile(wasm, digest, DEFAULT_POLICIES[Tier.ADMIN], Tier.ADMIN, "alice"))
     while not store._runner.running:
         await asyncio.sleep(0)
     print(store._runner.running[0], flush=True)

@@ -105,7 +105,7 @@ async def test_bytes_with_another_digest_are_not_compiled(lab: Lab, tmp_path: Pa
     path = tmp_path / "other"
     path.write_bytes(ADD)
     with pytest.raises(DataLoss):
-        await lab.store.compile(path, "0" * 64, USER, Tier.USER)
+        await lab.store.compile(path, "0" * 64, USER, Tier.USER, "alice")
 
 
 async def test_module_that_asks_for_13_gb_is_refused(lab: Lab) -> None:

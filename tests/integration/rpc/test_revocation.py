@@ -52,3 +52,23 @@ async def test_running_guests_end_and_no_new_one_starts(server: Server, statemen
         await alice.executor.Invoke(call)
     assert not spared.done()
     spared.cancel()
+
+
+async def test_a_call_that_waits_for_a_sandbox_meanwhile_does_not_start(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", {"POOL_MAX_SANDBOXES": "1"}) as server:
+        alice = server.stubs("alice")
+        await create(alice, "first", wat(LOOP))
+        await create(alice, "queued", wat('(module (func (export "run")))'))
+        holding = executor_pb2.InvokeRequest(module="user/first", function="run")
+        holding.limits.timeout.FromSeconds(2)
+        first = asyncio.ensure_future(alice.executor.Invoke(holding))
+        await asyncio.sleep(0.5)
+        queued = asyncio.ensure_future(
+            alice.executor.Invoke(executor_pb2.InvokeRequest(module="user/queued", function="run"))
+        )
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(change, server, "queued", "UPDATE modules SET status = 'disabled' WHERE name = ?")
+        assert (await first).outcome == execution_pb2.OUTCOME_TIMEOUT
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await queued
+        assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION

@@ -41,11 +41,11 @@ async def test_another_limit_for_each_call_of_one_worker(open_pool: OpenPool) ->
             assert await bench.value("sandbox_touch", "all", memory_bytes=mib * MIB) == mib * 16
 
 
-async def test_memory_that_is_not_exported_is_bounded_but_not_measured(bench: Bench) -> None:
+async def test_memory_that_is_not_exported_is_bounded_and_measured(bench: Bench) -> None:
     code = wat("""(module (memory 1) (func (export "run") (result i32)
         (loop $more (br_if $more (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) memory.size))""")
     end, _ = await bench.run(code, "run", memory_bytes=2 * MIB)
-    assert (end.outcome, end.results, end.usage.memory_bytes) == (Outcome.OK, (32,), 0)
+    assert (end.outcome, end.results, end.usage.memory_bytes) == (Outcome.OK, (32,), 2 * MIB)
 
 
 async def test_a_table_grows_up_to_the_pool(bench: Bench) -> None:

@@ -39,9 +39,10 @@ def doctor(names: str, require: str = "", *options: str) -> subprocess.Completed
 
 
 def states(done: subprocess.CompletedProcess[str]) -> tuple[str, dict[str, str], dict[str, Any]]:
-    """Return the verdict, the states by name, and everything by name."""
+    """Return the verdict, the walls' states by name, and all that is told of each wall."""
     found = json.loads(done.stdout)
-    checks = {check["name"].removeprefix("wall "): check for check in found["checks"]}
+    walls = [check for check in found["checks"] if check["name"].startswith("wall ")]
+    checks = {check["name"].removeprefix("wall "): check for check in walls}
     return found["state"], {name: check["state"] for name, check in checks.items()}, checks
 
 
@@ -50,7 +51,7 @@ def test_the_doctor_finds_all_walls_here() -> None:
     state, each, checks = states(done)
     assert done.returncode == 0
     assert each.keys() == {"no_new_privs", "rlimits", "landlock", "seccomp"}
-    assert state == max(each.values(), key=["ok", "warn", "fail"].index)
+    assert ["ok", "warn", "fail"].index(state) >= max(map(["ok", "warn", "fail"].index, each.values()))
     assert "fail" not in each.values()
     assert "ABI" in checks["landlock"]["detail"]
 

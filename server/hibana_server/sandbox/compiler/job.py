@@ -12,7 +12,9 @@ from hibana_server.sandbox.compile_frames import Accepted, CompileAnswer, Compil
 from hibana_server.sandbox.compiler.engine_errors import refusal
 from hibana_server.sandbox.engine_settings import profile_of
 from hibana_server.sandbox.gate.errors import Refused as GateRefused
+from hibana_server.sandbox.gate.header import is_component
 from hibana_server.sandbox.gate.inspect import inspect
+from hibana_server.sandbox.gate.memory_export import with_memory_exported
 from hibana_server.sandbox.worker.engine import compile_config
 
 
@@ -29,7 +31,7 @@ def run(request: CompileRequest) -> CompileAnswer:
     try:
         # Without the pooling allocator: it reserves far more address space than the walls leave.
         engine = wasmtime.Engine(compile_config(profile_of(facts.convention)))
-        module = wasmtime.Module(engine, data)
+        module = wasmtime.Module(engine, data if is_component(data) else with_memory_exported(data))
         serialized = module.serialize()
     except wasmtime.WasmtimeError as error:
         return refusal(str(error))

@@ -43,7 +43,7 @@ class LoadedModule:
     glue: tuple[int, ...]
     """Functions of the linker that go with it."""
     memory: bytes | None
-    """Name under which the memory is exported; None where it is not, and so cannot be measured."""
+    """Name under which the memory is exported (see `gate/memory_export.py`); None where there is none."""
     functions: dict[str, Function | None] = field(default_factory=dict)
 
     def function(self, name: str) -> Function | None:

@@ -161,7 +161,7 @@ class Runner:
         return failure(error, trap)
 
     def _memory(self, context: Any, loaded: LoadedModule) -> int:
-        """Return the size of the exported memory, which never shrinks: its peak. 0 where none is exported."""
+        """Return the size of the memory, which never shrinks: its peak. 0 where the module has none."""
         name = loaded.memory
         if name is None or self._instance.store_id == 0:
             return 0
