@@ -10,6 +10,7 @@ from typing import Protocol
 import pytest
 
 from hibana_server.domain.ports import BlobStore, ExecutionStore, ModuleStore
+from hibana_server.domain.upkeep import BlobUpkeep, ModuleUpkeep
 from hibana_server.storage.blobs.local import LocalBlobStore
 from hibana_server.storage.data_dir import DataDir, open_data_dir
 from hibana_server.storage.migrate import upgrade
@@ -37,6 +38,7 @@ class BlobHouse(Protocol):
     """A blob store, and what tests do behind its back."""
 
     store: BlobStore
+    upkeep: BlobUpkeep
 
     def damage(self, sha256: str, content: bytes) -> None:
         """Replace stored content."""
@@ -47,7 +49,9 @@ class BlobHouse(Protocol):
 
 class LocalBlobHouse:
     def __init__(self, root: Path) -> None:
-        self.store: BlobStore = LocalBlobStore(root)
+        local = LocalBlobStore(root)
+        self.store: BlobStore = local
+        self.upkeep: BlobUpkeep = local
         self._root = root
 
     def damage(self, sha256: str, content: bytes) -> None:
@@ -81,6 +85,14 @@ async def two_module_stores(data_dir: DataDir) -> AsyncIterator[TwoModuleStores]
     yield TwoModuleStores(first, second)
     await first.close()
     await second.close()
+
+
+@pytest.fixture
+def upkeep(two_module_stores: TwoModuleStores) -> ModuleUpkeep:
+    """Look after the data of the fixture `modules`."""
+    store = two_module_stores.first
+    assert isinstance(store, SqliteModuleStore)
+    return store.upkeep
 
 
 @pytest.fixture

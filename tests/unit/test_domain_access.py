@@ -88,6 +88,9 @@ def expected(case: Case, action: Action) -> str:
     if action in {Action.INSPECT, Action.DISABLE, Action.DELETE}:
         # "Admins see, disable and delete every module."
         return YES if owner_or_admin(case) else FORBIDDEN
+    if action is Action.TRANSFER:
+        # "Gives a user module to another owner": its owner's right alone.
+        return YES if case.tier is Tier.USER and case.owns else FORBIDDEN
     assert action is Action.EDIT
     # "Admins edit only system and admin ones."
     may_edit = case.owns if case.tier is Tier.USER else case.role is Role.ADMIN

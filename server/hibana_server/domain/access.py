@@ -28,6 +28,9 @@ class Action(Enum):
     DISABLE = "disable"
     """Disable or enable."""
     DELETE = "delete"
+    """Delete or undelete."""
+    TRANSFER = "transfer"
+    """Give to another owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +74,7 @@ def decide(caller: Caller, action: Action, module: Module) -> Decision:
         return _decide_execute(module, allowed=allowed)
     if action in (Action.INSPECT, Action.DISABLE, Action.DELETE):
         return GRANTED if in_charge else Denied("only the owner and admins may do this", visible=True)
-    if owns or (caller.is_admin and module.tier is not Tier.USER):
-        return GRANTED
-    return Denied("only the owner may change this module", visible=True)
+    return _decide_edit(caller, action, module, owns=owns)
 
 
 def _may_execute_when_active(caller: Caller, module: Module, *, owns: bool) -> bool:
@@ -96,6 +97,14 @@ def _decide_execute(module: Module, *, allowed: bool) -> Decision:
             "only the owner and callers on its allow-list may run this module; ask the owner to share it", visible=True
         )
     return GRANTED
+
+
+def _decide_edit(caller: Caller, action: Action, module: Module, *, owns: bool) -> Decision:
+    if action is Action.TRANSFER and module.tier is not Tier.USER:
+        return Denied(f"{module.tier} modules belong to all admins; only user modules change owners", visible=True)
+    if owns or (caller.is_admin and module.tier is not Tier.USER):
+        return GRANTED
+    return Denied("only the owner may change this module", visible=True)
 
 
 def refusal(denied: Denied) -> HibanaError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 from hibana_server.domain.tiers import Tier
@@ -137,6 +138,13 @@ class Module:
     """Microseconds since 1970, UTC; so are the others."""
     update_time: int = 0
     delete_time: int | None = None
+    status_before: Status = Status.ACTIVE
+    """What undeleting brings back."""
+
+    @property
+    def etag(self) -> str:
+        """Return a text that changes with every change of the module and tells nothing else."""
+        return hashlib.sha256(f"{self.uid}:{self.revision}".encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from hibana.v1 import module_pb2 as pb
 from hibana.v1 import module_registry_pb2 as registry_pb
+from hibana_server.domain.callers import Caller
 from hibana_server.domain.modules import (
     Convention,
     Export,
@@ -20,6 +19,7 @@ from hibana_server.domain.modules import (
 from hibana_server.domain.references import spell
 from hibana_server.domain.schemas import arguments_schema, results_schema
 from hibana_server.domain.tiers import Tier
+from hibana_server.rpc.request_ids import request_key
 from hibana_server.rpc.times import pack_seconds, pack_time, unpack_seconds
 from hibana_server.services.registry import ModuleQuery
 from hibana_server.services.uploads import ModuleSpec, Upload
@@ -42,11 +42,6 @@ def version_name(uid: str, version: str) -> str:
     return f"modules/{uid}/versions/{version}"
 
 
-def etag(module: Module) -> str:
-    """Return the etag: it changes with every change of the module and tells nothing else."""
-    return hashlib.sha256(f"{module.uid}:{module.revision}".encode()).hexdigest()[:16]
-
-
 def pack_module(module: Module) -> pb.Module:
     """Pack a module."""
     return pb.Module(
@@ -63,7 +58,7 @@ def pack_module(module: Module) -> pb.Module:
         limits=_pack_limits(module.limits),
         labels=module.labels,
         live_version=module.live_version,
-        etag=etag(module),
+        etag=module.etag,
         create_time=pack_time(module.create_time),
         update_time=pack_time(module.update_time),
         delete_time=pack_time(module.delete_time),
@@ -96,8 +91,8 @@ def pack_finding(finding: Finding) -> pb.Finding:
     return pb.Finding(severity=SEVERITIES[finding.severity], code=finding.code, text=finding.text, fix=finding.fix)
 
 
-def unpack_header(header: registry_pb.UploadHeader) -> Upload:
-    """Unpack a checked upload header."""
+def unpack_header(header: registry_pb.UploadHeader, caller: Caller) -> Upload:
+    """Unpack a checked upload header of this caller's."""
     return Upload(
         tier=TIERS_BACK.get(header.tier, Tier.USER),
         name=header.module_name,
@@ -107,6 +102,7 @@ def unpack_header(header: registry_pb.UploadHeader) -> Upload:
         publish=header.publish if header.HasField("publish") else True,
         validate_only=header.validate_only,
         spec=_unpack_spec(header.module) if header.HasField("module") else None,
+        request=request_key(caller, header.request_id, header),
     )
 
 

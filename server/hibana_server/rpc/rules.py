@@ -64,14 +64,39 @@ _TIMEOUT = duration(0.001, 365 * 86400)
 
 _CALL_LIMITS = message({"timeout": _TIMEOUT, "memory_bytes": unset_or(65536, _LARGE)})
 _MODULE_LIMITS = message({"memory_bytes": unset_or(65536, _LARGE), "timeout": _TIMEOUT})
+_PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]+\Z")
+_SUBJECTS = text(MAX_SUBJECT_BYTES, _PRINTABLE, "a caller's subject")
 _SPEC = message(
     {
         "description": text(4096),
         "is_public": ANYTHING,
-        "allowed_users": each(1000, text(MAX_SUBJECT_BYTES, re.compile(r"[^\x00-\x1f\x7f]+\Z"), "a caller's subject")),
+        "allowed_users": each(1000, _SUBJECTS),
         "limits": _MODULE_LIMITS,
         "labels": _LABELS,
     }
+)
+_MODULE = message(
+    {
+        "name": _REFERENCE,
+        "description": text(4096),
+        "is_public": ANYTHING,
+        "allowed_users": each(1000, _SUBJECTS),
+        "limits": _MODULE_LIMITS,
+        "labels": _LABELS,
+        "status": enum(module.ModuleStatus.DESCRIPTOR),
+        "etag": _ETAG,
+        # What an answer tells and nobody changes: a module that was read may be sent back whole.
+        "uid": text(64),
+        "tier": enum(module.Tier.DESCRIPTOR),
+        "owner": _SUBJECT,
+        "module_name": text(63),
+        "reference": _REFERENCE_FILTER,
+        "live_version": text(64),
+        "create_time": TIME,
+        "update_time": TIME,
+        "delete_time": TIME,
+    },
+    required=True,
 )
 _HEADER_FIELDS: Mapping[str, Rule] = {
     "tier": enum(module.Tier.DESCRIPTOR),
@@ -131,8 +156,8 @@ _TABLE: dict[type[Message], Mapping[str, Rule]] = {
         "executable_only": ANYTHING,
     },
     registry.UpdateModuleRequest: {
-        "module": ANYTHING,
-        "update_mask": ANYTHING,
+        "module": _MODULE,
+        "update_mask": message({"paths": each(64, text(256))}),
         "request_id": _REQUEST_ID,
         "validate_only": ANYTHING,
     },
@@ -140,7 +165,7 @@ _TABLE: dict[type[Message], Mapping[str, Rule]] = {
     registry.UndeleteModuleRequest: {"module": _REFERENCE, "request_id": _REQUEST_ID},
     registry.TransferModuleRequest: {
         "module": _REFERENCE,
-        "new_owner": text(MAX_SUBJECT_BYTES, required=True, accepted="the subject of the new owner"),
+        "new_owner": text(MAX_SUBJECT_BYTES, _PRINTABLE, accepted="the subject of the new owner", required=True),
         "etag": _ETAG,
         "request_id": _REQUEST_ID,
     },

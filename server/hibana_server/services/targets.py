@@ -24,7 +24,7 @@ class Target:
         self.version = version
         self.policy = policy
         self.wasi = uses_wasi(version.facts)
-        self.ceiling = _ceiling(module, policy)
+        self.ceiling = ceiling(module, policy)
         """Limits of tier and module; a request only lowers them."""
         self._functions: dict[str, Export] = {}
 
@@ -67,7 +67,8 @@ def uses_wasi(facts: ModuleFacts) -> bool:
     return facts.convention in _WASI or any(i.module == "wasi_snapshot_preview1" for i in facts.imports)
 
 
-def _ceiling(module: Module, policy: TierPolicy) -> Limits:
+def ceiling(module: Module, policy: TierPolicy) -> Limits:
+    """Return the limits of tier and module."""
     memory, timeout = module.limits.memory_bytes, module.limits.timeout
     return Limits(
         memory_bytes=policy.memory_bytes if memory is None else min(memory, policy.memory_bytes),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 
 from hibana_server.domain.access import Denied, may_create
 from hibana_server.domain.callers import Caller
-from hibana_server.domain.errors import AlreadyExists, Invalid, PermissionDenied
+from hibana_server.domain.errors import AlreadyExists, Internal, Invalid, PermissionDenied
 from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.domain.modules import Module, ModuleLimits, ModuleVersion, Status
 from hibana_server.domain.ports import Artifacts, BlobStore, ModuleStore, StagedBlob
+from hibana_server.domain.requests import Answer, RequestKey
 from hibana_server.domain.tiers import Tier, TierPolicy
+from hibana_server.services.digest_locks import DigestLocks, to_its_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Upload:
     publish: bool = True
     validate_only: bool = False
     spec: ModuleSpec | None = None
+    request: RequestKey | None = None
+    """Its digest is of the header alone; that of the bytes joins it when they are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +67,18 @@ class Uploads:
     """The write side of the registry, as far as bytes go."""
 
     def __init__(
-        self, store: ModuleStore, blobs: BlobStore, artifacts: Artifacts, policies: Mapping[Tier, TierPolicy]
+        self,
+        store: ModuleStore,
+        blobs: BlobStore,
+        artifacts: Artifacts,
+        policies: Mapping[Tier, TierPolicy],
+        locks: DigestLocks,
     ) -> None:
         self._store = store
         self._blobs = blobs
         self._artifacts = artifacts
         self._policies = policies
+        self._locks = locks
 
     async def upload(self, caller: Caller, upload: Upload, chunks: AsyncIterator[bytes]) -> Uploaded:
         """Take the bytes and answer when the version can run.
@@ -79,13 +90,22 @@ class Uploads:
             raise PermissionDenied(decision.text)
         if upload.tier is not Tier.USER and upload.spec is not None and upload.spec.shared:
             raise Invalid.field("header.module", "is_public and allowed_users are for user modules; leave them out")
-        known = await self._known_module(caller, upload)
+        known: Module | None = None
+        if upload.request is None:  # what cannot be stored is refused before its bytes are taken
+            known = await self._known_module(caller, upload)
         async with self._blobs.stage() as staged:
             sha256, size = await self._receive(staged, upload, chunks)
+            request = _whole_request(upload, sha256)
+            if request is not None:
+                if (answer := await self._store.remembered(request)) is not None:
+                    return _again(answer)
+                known = await self._known_module(caller, upload)
             if known is not None and (stored := await self._stored(known, upload, sha256)) is not None:
-                return stored
+                if not upload.validate_only and not await self._blobs.exists(sha256):
+                    await staged.commit()  # what was stored is lost or set aside: these are the same bytes
+                return stored if request is None else await self._kept(stored, request)
             policy = self._policies[upload.tier]
-            compiled = await self._artifacts.compile(staged.path, sha256, policy, upload.tier)
+            compiled = await self._artifacts.compile(staged.path, sha256, policy, upload.tier, caller.subject)
             now = now_us()
             module = known or _new_module(caller, upload, now)
             publish = upload.publish and compiled.facts.runnable
@@ -104,11 +124,35 @@ class Uploads:
                 if publish:
                     shown = replace(shown, live_version=upload.version)
                 return Uploaded(shown, version, compiled.seconds, existed=False, stored=False)
-            await staged.commit()
-            stored_module, stored_version = await self._store.add_version(module, version, publish=publish)
+            stored_module, stored_version = await to_its_end(
+                self._keep(staged, module, version, publish=publish, request=request, seconds=compiled.seconds)
+            )
+        if request is not None:
+            return _again(await self._store.remembered(request))
         # Two uploads of the same bytes may have raced: the loser sees the winner's row.
         existed = stored_version.create_time != now or stored_version.creator != caller.subject
         return Uploaded(stored_module, stored_version, compiled.seconds, existed=existed)
+
+    async def _keep(
+        self,
+        staged: StagedBlob,
+        module: Module,
+        version: ModuleVersion,
+        *,
+        publish: bool,
+        request: RequestKey | None,
+        seconds: float,
+    ) -> tuple[Module, ModuleVersion]:
+        """Store the bytes, then the row. A row is never there without its bytes, nor removed from under it."""
+        async with self._locks.hold(version.sha256):
+            await staged.commit()
+            return await self._store.add_version(module, version, publish=publish, request=request, seconds=seconds)
+
+    async def _kept(self, stored: Uploaded, request: RequestKey) -> Uploaded:
+        """Keep what an upload of a version that was there is answered, unless a copy of it was quicker."""
+        again = replace(stored.version, create_time=now_us())  # how the store tells that it existed
+        await self._store.add_version(stored.module, again, publish=False, request=request)
+        return _again(await self._store.remembered(request))
 
     async def _known_module(self, caller: Caller, upload: Upload) -> Module | None:
         namespace = caller.subject if upload.tier is Tier.USER else ""
@@ -165,6 +209,19 @@ class Uploads:
                 reason="DIGEST_DIFFERS",
             )
         return info.sha256, info.size
+
+
+def _whole_request(upload: Upload, sha256: str) -> RequestKey | None:
+    if upload.request is None or upload.validate_only:
+        return None
+    return replace(upload.request, digest=hashlib.sha256(upload.request.digest + bytes.fromhex(sha256)).digest())
+
+
+def _again(answer: Answer | None) -> Uploaded:
+    """Answer as the first time."""
+    if answer is None or answer.version is None:
+        raise Internal("the answer of an upload was not kept, or names no version")
+    return Uploaded(answer.module, answer.version, answer.seconds, answer.existed)
 
 
 def _new_module(caller: Caller, upload: Upload, now: int) -> Module:

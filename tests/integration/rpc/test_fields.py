@@ -20,8 +20,6 @@ UNBOUNDED = {
     "typed_arguments",
     "json_arguments",
     # Served by a later release, which brings its rules.
-    "update_mask",
-    "UpdateModuleRequest.module",
     "CreateGrantRequest.grant",
     # Holds nothing.
     "stdin_end",
@@ -153,6 +151,7 @@ async def test_every_wrong_field_is_named(caller: Stubs, method: MethodDescripto
 REQUIRED = {
     "CreateModule": {"header"},
     "GetModule": {"module"},
+    "UpdateModule": {"module"},
     "DeleteModule": {"module"},
     "UndeleteModule": {"module"},
     "TransferModule": {"module", "new_owner"},

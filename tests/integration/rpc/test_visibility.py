@@ -16,10 +16,40 @@ from tests.integration.rpc.conftest import PUBLIC, create, guest, invoke
 registry = module_registry_pb2
 WASM = guest("client_numbers")
 
+
+def _whole(reference: str) -> str:
+    """Return the reference of the module: what is done to modules takes no version."""
+    return reference.partition("@")[0].partition("/versions/")[0]
+
+
+def _versioned(reference: str) -> str:
+    """Return the reference of a version: what is done to versions takes nothing else."""
+    if "@" in reference or "/versions/" in reference:
+        return reference
+    return f"{reference}/versions/1.0.0" if reference.startswith("modules/") else f"{reference}@1.0.0"
+
+
 ASKING: dict[str, Callable[[Stubs, str], Any]] = {
     "GetModule": lambda s, ref: s.registry.GetModule(registry.GetModuleRequest(module=ref)),
     "GetModuleVersion": lambda s, ref: s.registry.GetModuleVersion(registry.GetModuleVersionRequest(version=ref)),
     "ListModuleVersions": lambda s, ref: s.registry.ListModuleVersions(registry.ListModuleVersionsRequest(module=ref)),
+    "PublishModuleVersion": lambda s, ref: s.registry.PublishModuleVersion(
+        registry.PublishModuleVersionRequest(version=_versioned(ref))
+    ),
+    "DeleteModuleVersion": lambda s, ref: s.registry.DeleteModuleVersion(
+        registry.DeleteModuleVersionRequest(version=_versioned(ref))
+    ),
+    "DownloadModule": lambda s, ref: s.registry.DownloadModule(registry.DownloadModuleRequest(version=ref)),
+    "TestAccess": lambda s, ref: s.registry.TestAccess(registry.TestAccessRequest(module=ref)),
+    "GetModuleStats": lambda s, ref: s.registry.GetModuleStats(registry.GetModuleStatsRequest(module=ref)),
+    "UpdateModule": lambda s, ref: s.registry.UpdateModule(
+        registry.UpdateModuleRequest(module=module_pb2.Module(name=_whole(ref), description="mine"))
+    ),
+    "DeleteModule": lambda s, ref: s.registry.DeleteModule(registry.DeleteModuleRequest(module=_whole(ref))),
+    "UndeleteModule": lambda s, ref: s.registry.UndeleteModule(registry.UndeleteModuleRequest(module=_whole(ref))),
+    "TransferModule": lambda s, ref: s.registry.TransferModule(
+        registry.TransferModuleRequest(module=_whole(ref), new_owner=s.subject)
+    ),
     "Invoke": lambda s, ref: s.executor.Invoke(executor_pb2.InvokeRequest(module=ref, function="nothing")),
     "Execute": lambda s, ref: s.executor.Execute(executor_pb2.ExecuteRequest(module=ref, function="nothing")),
     "ListExecutions": lambda s, ref: s.executor.ListExecutions(executor_pb2.ListExecutionsRequest(module=ref)),

@@ -17,7 +17,7 @@ import os
 import re
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from io import BufferedReader
@@ -28,6 +28,7 @@ import structlog
 
 from hibana_server.domain.errors import DataLoss, Invalid
 from hibana_server.domain.ports import BlobInfo, StagedBlob
+from hibana_server.domain.upkeep import BlobState
 from hibana_server.storage.blobs.staged import StagedFile, remove_leftovers
 from hibana_server.storage.data_dir import sync_directory
 from hibana_server.storage.errors import disk_errors
@@ -46,12 +47,17 @@ log = structlog.get_logger("hibana.storage")
 class LocalBlobStore:
     """`domain.ports.BlobStore` in a directory. Call `close` when nothing uses it any more."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, prepare: bool = True) -> None:
+        """Open the directory; unless told not to, make its parts and remove what dead uploads left."""
         self._root = root
         self._incoming = root / "incoming"
         self._quarantine = root / "quarantine"
         self._verified: OrderedDict[str, _Identity] = OrderedDict()
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="blobs")
+        if prepare:
+            self._prepare()
+
+    def _prepare(self) -> None:
         with disk_errors():
             for directory in (self._incoming, self._quarantine):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -79,7 +85,7 @@ class LocalBlobStore:
         await self.run(lambda: self._verify(sha256, path))
         return path
 
-    async def read(self, sha256: str, chunk_bytes: int = 1 << 20) -> AsyncIterator[bytes]:
+    async def read(self, sha256: str, chunk_bytes: int = 1 << 20) -> AsyncGenerator[bytes, None]:
         """Yield the content; the last chunk is held back until the digest is known to match."""
         path = self._path(sha256)
         file = await self.run(lambda: self._open(path), undo=lambda file: file.close())
@@ -104,7 +110,30 @@ class LocalBlobStore:
         path = self._path(sha256)
         return await self.run(lambda: os.path.lexists(path))
 
+    async def digests(self) -> AsyncIterator[str]:
+        """Yield the digest of everything that is stored."""
+        for shard in await self.run(lambda: sorted(self._root.glob("[0-9a-f][0-9a-f]"))):
+            for name in await self.run(lambda shard=shard: sorted(os.listdir(shard))):  # type: ignore[misc]
+                if _DIGEST.fullmatch(name) and name.startswith(shard.name):
+                    yield name
+
+    async def check(self, sha256: str, size: int | None = None) -> BlobState:
+        """Read stored bytes and tell whether they match their digest, and this size; changes nothing."""
+        path = self._path(sha256)
+        return await self.run(lambda: _check(sha256, path, size))
+
+    async def remove(self, sha256: str) -> None:
+        """Remove stored bytes; harmless when they are gone."""
+        path = self._path(sha256)
+        await self.run(lambda: self._remove(sha256, path))
+
     # ------------------------------------------------------------ in threads
+
+    def _remove(self, sha256: str, path: Path) -> None:
+        self._verified.pop(sha256, None)
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+            sync_directory(path.parent)
 
     def publish(self, temporary: Path, info: BlobInfo) -> None:
         """Name synced bytes by their digest and make the name durable. Blocking; raises OSError."""
@@ -212,6 +241,17 @@ def _read_chunk(file: BufferedReader, size: int, update: Callable[[bytes], None]
     chunk = file.read(size)
     update(chunk)
     return chunk
+
+
+def _check(sha256: str, path: Path, size: int | None) -> BlobState:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return BlobState.MISSING
+    with os.fdopen(descriptor, "rb") as file:
+        sound = size is None or os.fstat(descriptor).st_size == size
+        sound = sound and hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    return BlobState.SOUND if sound else BlobState.DAMAGED
 
 
 def _identity(file: BufferedReader) -> _Identity:

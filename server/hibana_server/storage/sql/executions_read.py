@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, and_, func, select, true
 
-from hibana_server.domain.executions import Execution, State
+from hibana_server.domain.executions import Cache, Execution, Outcome, State
+from hibana_server.domain.numbers import Count, Numbers, summed
 from hibana_server.domain.ports import ExecutionFilter, ExecutionPage
 from hibana_server.storage.cursors import decode_cursor, encode_cursor
 from hibana_server.storage.sql.database import Database
 from hibana_server.storage.sql.execution_rows import execution_from
-from hibana_server.storage.sql.tables import executions
+from hibana_server.storage.sql.tables import execution_counts, executions
 
 _SUMMARY = [column for column in executions.columns if column.name != "detail"]
 
@@ -38,6 +39,22 @@ class SqlExecutionReader:
             total = (await connection.execute(select(func.count()).select_from(executions).where(matches))).scalar_one()
         next_cursor = encode_cursor("executions", rows[limit - 1]["uid"]) if len(rows) > limit else ""
         return ExecutionPage(tuple(execution_from(row) for row in rows[:limit]), next_cursor, total)
+
+    async def numbers(self, module_uid: str) -> Numbers:
+        """Return a module's numbers."""
+        query = select(execution_counts).where(execution_counts.c.module_uid == module_uid)
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return summed(
+            Count(
+                outcome=Outcome(row["outcome"]),
+                cache=Cache(row["cache"]) if row["cache"] else None,
+                bucket=row["bucket"],
+                count=row["count"],
+                last_time=row["last_time"],
+            )
+            for row in rows
+        )
 
 
 def _matches(where: ExecutionFilter) -> ColumnElement[bool]:

@@ -70,6 +70,7 @@ def module_row(module: Module) -> dict[str, object]:
         "create_time": module.create_time,
         "update_time": module.update_time,
         "delete_time": module.delete_time,
+        "status_before": module.status_before.value,
     }
 
 
@@ -110,6 +111,7 @@ def module_from(row: RowMapping, allowed: Iterable[str]) -> Module:
         create_time=row["create_time"],
         update_time=row["update_time"],
         delete_time=row["delete_time"],
+        status_before=Status(row["status_before"] or Status.ACTIVE),
     )
 
 

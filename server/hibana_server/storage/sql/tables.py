@@ -52,9 +52,12 @@ modules = Table(
     Column("create_time", BigInteger, nullable=False),
     Column("update_time", BigInteger, nullable=False),
     Column("delete_time", BigInteger),
+    Column("status_before", Text),  # what undeleting brings back; NULL like active
     UniqueConstraint("tier", "namespace", "name"),
-    Index(None, "tier_rank", "create_time", "uid"),
-    Index(None, "owner"),
+    # One for each way into a list (see module_filter). What comes after the uid is there to count by.
+    Index("ix_modules_all", "status", "tier_rank", "create_time", "uid", "live_version"),
+    Index("ix_modules_own", "owner", "status", "tier_rank", "create_time", "uid", "live_version"),
+    Index("ix_modules_public", "is_public", "status", "tier_rank", "create_time", "uid", "owner", "live_version"),
 )
 
 allowed_users = Table(
@@ -78,6 +81,30 @@ versions = Table(
     Column("publish_time", BigInteger),
     Index(None, "module_uid", "create_time", "version"),
     Index(None, "sha256"),
+)
+
+# Versions that are gone, and whose labels may come back under their names with the same bytes only.
+tombstones = Table(
+    "tombstones",
+    registry,
+    Column("tier", Text, primary_key=True),
+    Column("namespace", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("sha256", Text, nullable=False),
+    Column("time", BigInteger, nullable=False),
+)
+
+# What changes were answered, by the id their caller gave them.
+requests = Table(
+    "requests",
+    registry,
+    Column("caller", Text, primary_key=True),
+    Column("request_id", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("answer", LargeBinary, nullable=False),  # zlib of msgpack of domain.requests.Answer
+    Index(None, "time"),
 )
 
 executions = Table(
@@ -110,4 +137,17 @@ executions = Table(
     Index(None, "caller", "uid"),
     Index(None, "module_uid", "uid"),
     Index("ix_executions_open", "uid", sqlite_where=text("state <> 'done'"), postgresql_where=text("state <> 'done'")),
+)
+
+# Executions that are DONE, counted by triggers of the table above: in the transaction that stores the record,
+# so that each counts once, and without Python in the way of the calls.
+execution_counts = Table(
+    "execution_counts",
+    executions_metadata,
+    Column("module_uid", Text, primary_key=True),
+    Column("outcome", Text, primary_key=True),
+    Column("cache", Text, primary_key=True),  # empty where there is none
+    Column("bucket", SmallInteger, primary_key=True),  # index into domain.numbers.BOUNDS_NS
+    Column("count", BigInteger, nullable=False),
+    Column("last_time", BigInteger, nullable=False),
 )

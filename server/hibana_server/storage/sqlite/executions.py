@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from hibana_server.domain.executions import Execution
+from hibana_server.domain.numbers import Numbers
 from hibana_server.domain.ports import ExecutionFilter, ExecutionPage
 from hibana_server.storage.sql.executions_read import SqlExecutionReader
 from hibana_server.storage.sqlite.engine import open_database
@@ -37,6 +38,11 @@ class SqliteExecutionStore:
         """Return a page, newest first, without input and output."""
         await self._writer.flush()
         return await self._reader.list_executions(where, limit=limit, cursor=cursor)
+
+    async def numbers(self, module_uid: str) -> Numbers:
+        """Return a module's numbers."""
+        await self._writer.flush()
+        return await self._reader.numbers(module_uid)
 
     async def sweep_lost(self, now: int) -> int:
         """Turn every record that is not DONE into DONE/LOST; for use at start."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hibana_server.storage.sql.module_upkeep import SqlModuleUpkeep
 from hibana_server.storage.sql.modules import SqlModuleStore
 from hibana_server.storage.sqlite.engine import open_database
 from hibana_server.storage.sqlite.generation import ChangeCounter
@@ -16,6 +17,7 @@ class SqliteModuleStore(SqlModuleStore):
         self._file = open_database(path, synchronous="FULL")
         self._counter = ChangeCounter(path)
         super().__init__(self._file, self._counter.read)
+        self.upkeep = SqlModuleUpkeep(self._file)
 
     async def close(self) -> None:
         """Close all connections."""
