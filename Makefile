@@ -81,6 +81,7 @@ check-contract: setup ## Lint, compatibility and generated code of proto/ (fix: 
 	@$(BIN)/buf breaking --against proto/baseline.binpb || \
 	  { echo "The contract breaks its baseline: take the change back, or write an ADR and run 'make contract-accept'" >&2; exit 1; }
 	@$(BIN)/python tools/generate.py --check
+	@$(BIN)/python tools/api_doc.py --check
 
 .PHONY: fix
 fix: setup ## Format everything and mend what can be mended by itself
@@ -89,9 +90,11 @@ fix: setup ## Format everything and mend what can be mended by itself
 	@$(BIN)/buf format --write
 
 .PHONY: generate
-generate: setup ## Generate client/hibana/v1 from proto/ and docs/settings.md from the settings
+generate: setup ## Generate client/hibana/v1 and docs/api.md from proto/, docs/settings.md and the help blocks from the code
 	@$(BIN)/python tools/generate.py
+	@$(BIN)/python tools/api_doc.py
 	@$(BIN)/python tools/settings_doc.py
+	@$(BIN)/python tools/help_blocks.py
 
 .PHONY: contract-accept
 contract-accept: setup ## Move the baseline of the contract to what proto/ says now; wants an ADR

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -30,13 +31,19 @@ from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier, TierPolicy
 from hibana_server.gateway.ops import OpsApp, OpsServer
 from hibana_server.rpc import server as rpc_server
 from hibana_server.rpc.calls import current_log_fields
+from hibana_server.rpc.registry import RegistryServices
 from hibana_server.rpc.server import RpcServer
+from hibana_server.rpc.tls import Credentials, TlsFiles, credentials
 from hibana_server.sandbox.artifacts import ArtifactStore
 from hibana_server.sandbox.frames import Wall
 from hibana_server.sandbox.pool import Pool
 from hibana_server.sandbox.pool_settings import PoolSettings
 from hibana_server.services.catalog import Catalog
+from hibana_server.services.digest_locks import DigestLocks
 from hibana_server.services.executions import Executions
+from hibana_server.services.housekeeping import Housekeeping, Retention
+from hibana_server.services.insight import Insight
+from hibana_server.services.lifecycle import Lifecycle
 from hibana_server.services.registry import Registry
 from hibana_server.services.revocation import Revocation
 from hibana_server.services.uploads import Uploads
@@ -50,6 +57,8 @@ from hibana_server.storage.sqlite.modules import SqliteModuleStore
 from hibana_server.telemetry import logs
 from hibana_server.telemetry.heap import give_back
 from hibana_server.telemetry.metrics import Metrics
+
+_MOST_FILES = 1 << 18
 
 log = structlog.get_logger("hibana.app")
 
@@ -78,6 +87,7 @@ class Service:
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT and return the exit code."""
     logs.configure(settings.log.level, settings.log.format, current_log_fields)
+    _open_files()
     # Threads and workers that wake up do not push out whoever runs: a tenth more calls where cores are few.
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
@@ -85,10 +95,18 @@ def run(settings: Settings) -> int:
     return 0
 
 
+def _open_files() -> None:
+    """Take as many descriptors as the system grants: each connection needs one, and so does the journal."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Service]:
     """Start the service; leaving the context drains and stops it. Raises Invalid, Unavailable, OSError."""
-    listen, http = _addresses(settings)
+    listen, http, tls = _doors(settings)
     async with AsyncExitStack() as stack:
         data_dir = open_data_dir(Path(settings.data_dir))
         lock = lock_data_dir(data_dir)
@@ -111,6 +129,7 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
             max_bytes=settings.compile.artifact_bytes,
             concurrency=settings.compile.concurrency,
             max_queue=settings.compile.max_queue,
+            on_compile=metrics.compiled,
         )
         await artifacts.start()
         stack.push_async_callback(artifacts.stop)
@@ -132,17 +151,26 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         metrics.numbers("executions", lambda: {"running": executions.running})
         revocation = asyncio.create_task(Revocation(modules, executions).watch())
         stack.callback(revocation.cancel)
+        locks = DigestLocks()
+        housekeeping = Housekeeping(modules.upkeep, blobs, locks, _retention(settings))
+        stack.push_async_callback(_end, asyncio.create_task(housekeeping.run(settings.registry.sweep_seconds)))
         rpc = rpc_server.build(
-            registry=Registry(modules, catalog),
-            uploads=Uploads(modules, blobs, artifacts, policies),
+            registry=RegistryServices(
+                registry=Registry(modules, catalog),
+                uploads=Uploads(modules, blobs, artifacts, policies, locks),
+                lifecycle=Lifecycle(modules, catalog),
+                insight=Insight(catalog, blobs, records),
+                catalog=catalog,
+            ),
             executions=executions,
             verifier=verifier,
             metrics=metrics,
             access_log=settings.log.access,
+            with_peers=bool(settings.tls.client_ca),
             with_reflection=settings.reflection,
             upload_stall_seconds=settings.upload_stall_seconds,
         )
-        port = _listen(rpc, listen)
+        port = _listen(rpc, listen, tls)
         service = Service(Address(listen.host, port), None, data_dir.path, executions, rpc, lost)
         if http is not None:
             ops = OpsServer(OpsApp(metrics, lambda: service.serving), http.host, http.port)
@@ -199,28 +227,51 @@ async def _serve_until_signal(settings: Settings) -> None:
         giving_back.cancel()
 
 
-def _addresses(settings: Settings) -> tuple[Address, Address | None]:
+def _doors(settings: Settings) -> tuple[Address, Address | None, Credentials | None]:
+    """Return where gRPC and HTTP listen, and the certificate of the gRPC port. Raises Invalid."""
     try:
         listen = parse_address(settings.listen)
         http = None if settings.http == "off" else parse_address(settings.http)
     except ValueError as error:
         raise Invalid(str(error)) from None
-    for address in (listen, http):
+    clear = [http] if settings.tls.certificate else [listen, http]
+    for address in clear:
         if address is not None and not address.is_loopback and not settings.allow_plaintext:
             raise Invalid(
-                f"{address} can be reached from other machines, and tokens would travel there in clear text; "
-                "listen on a loopback address, or set allow_plaintext behind a proxy that adds TLS"
+                f"{address} can be reached from other machines, and what it serves would travel there in clear text; "
+                "listen on a loopback address, set tls.certificate and tls.key (gRPC), or allow_plaintext behind a "
+                "proxy that adds TLS"
             )
-    return listen, http
+    return listen, http, _tls(settings)
 
 
-def _listen(rpc: RpcServer, listen: Address) -> int:
+def _tls(settings: Settings) -> Credentials | None:
+    tls = settings.tls
+    if not tls.certificate or not tls.key:
+        if tls.certificate or tls.key or tls.client_ca:
+            raise Invalid("settings: tls.certificate and tls.key belong together, and tls.client_ca to both")
+        return None
+    return credentials(TlsFiles(Path(tls.certificate), Path(tls.key), Path(tls.client_ca) if tls.client_ca else None))
+
+
+def _listen(rpc: RpcServer, listen: Address, tls: Credentials | None) -> int:
     try:
-        return rpc.server.add_insecure_port(str(listen))
+        return rpc.listen(str(listen), tls)
     except RuntimeError:
         raise Unavailable(
             f"cannot listen on {listen}: it is taken or not an address of this machine; choose another --listen"
         ) from None
+
+
+def _retention(settings: Settings) -> Retention:
+    kept = settings.registry
+    return Retention(kept.retention_seconds, kept.request_seconds, kept.unnamed_blob_seconds)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait until it has ended."""
+    task.cancel()
+    await asyncio.wait([task])
 
 
 def _policies(settings: Settings) -> dict[Tier, TierPolicy]:

@@ -28,6 +28,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+artifacts = typer.Typer(help="Compiled modules on disk.", no_args_is_help=True)
+app.add_typer(artifacts, name="artifacts")
+
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).", metavar="FILE")]
 DataDirOption = Annotated[
     str | None,
@@ -134,26 +137,87 @@ def migrate(data_dir: DataDirOption = None, config: ConfigOption = None) -> None
 @app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read all that is stored, too: databases and every version's bytes.")
+    ] = False,
+    data_dir: DataDirOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Tell what this machine offers and what is amiss, with the next step. Changes nothing.
 
     Exits with 0 when the server would work, warnings included, and with 1 when it would not.
     """
-    settings = _settings(config)
     from rich.console import Console
 
-    from hibana_server.doctor.check import State, examine, verdict
+    from hibana_server.doctor.check import Check, State, examine, verdict
     from hibana_server.doctor.report import as_json as render
-    from hibana_server.doctor.report import show
-    from hibana_server.doctor.walls import examine_walls
+    from hibana_server.doctor.report import progress, show
+    from hibana_server.doctor.rounds import quick_round, thorough_round
 
-    checks = examine(settings, (("walls", examine_walls),))
+    try:
+        settings = load_settings(config, options={"data_dir": data_dir})
+    except SettingsError as error:
+        # Where everything is depends on them: nothing else can be looked at.
+        checks = [Check("settings", State.FAIL, str(error), "Correct it; docs/settings.md lists all settings.")]
+    else:
+        with progress(Console(stderr=True)) as tell:
+            checks = examine(settings, thorough_round(tell) if verify else quick_round())
     if as_json:
         typer.echo(render(checks))
     else:
         show(checks, Console(highlight=False))
     sys.exit(EXIT_FAILED if verdict(checks) is State.FAIL else 0)
+
+
+@artifacts.command(name="list")
+def list_artifacts(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """List compiled modules, longest unused first: the order in which they go when the budget is used up."""
+    settings = _settings(config, data_dir=data_dir)
+    from rich.console import Console
+
+    from hibana_server import cli_artifacts
+
+    def tell() -> int:
+        entries, budget = cli_artifacts.shelf_of(settings).entries(), settings.compile.artifact_bytes
+        if as_json:
+            typer.echo(cli_artifacts.as_json(entries, budget))
+        else:
+            cli_artifacts.show(entries, budget, Console(highlight=False))
+        return 0
+
+    sys.exit(_guarded(tell))
+
+
+@artifacts.command(name="clear")
+def clear_artifacts(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Remove compiled modules; each is compiled again when it is called next.
+
+    Beside a running server those it used in the last two minutes stay.
+    """
+    settings = _settings(config, data_dir=data_dir)
+    from hibana_server import cli_artifacts
+
+    if not yes:
+        if not sys.stdin.isatty():
+            _usage("nobody can be asked here; say --yes")
+        typer.confirm(f"Remove the compiled modules in {settings.data_dir}?", abort=True)
+
+    def remove() -> int:
+        removed, left = cli_artifacts.clear(settings)
+        typer.echo(f"removed {removed} compiled modules")
+        if left:
+            typer.echo(f"note: {left} stay, the server used them a moment ago; stop it first to remove all", err=True)
+        return 0
+
+    sys.exit(_guarded(remove))
 
 
 def _settings(config: Path | None, **options: object) -> Settings:

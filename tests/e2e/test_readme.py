@@ -19,6 +19,7 @@ from tests.framework.server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
+CLIENTS = ROOT / "docs/clients.md"
 GUESTS = ROOT / "docs/guests.md"
 OPERATIONS = ROOT / "docs/operations.md"
 ADDRESS = "127.0.0.1:50051"
@@ -91,6 +92,13 @@ def test_the_tour_of_the_readme(checkout: Path, server: Server) -> None:
     assert '"reference": "user/alice/add"' in with_grpcurl
     assert "was there already" in with_command
     assert "Started(" in with_python
+
+
+def test_the_examples_of_the_command_and_of_the_python_client(checkout: Path, server: Server, add_wasm: bytes) -> None:
+    (checkout / "add.wasm").write_bytes(add_wasm)
+    outputs = check(blocks(CLIENTS, "sh", "python", "text"), PREPARE, checkout, server)
+    assert "is back" in outputs[0]
+    assert "profile dev is removed" in outputs[1]
 
 
 def test_the_numeric_guest(checkout: Path, server: Server) -> None:

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from hibana_server.doctor.check import Check, State, examine, verdict
-from hibana_server.doctor.report import as_json, show
+from hibana_server.doctor.report import as_json, progress, show
 from hibana_server.doctor.walls import judge
 from hibana_server.domain.errors import Unavailable
 from hibana_server.sandbox.frames import Wall
@@ -87,3 +87,11 @@ def test_the_table_shows_text_as_it_is() -> None:
     assert "odd [bold]" in target.getvalue()
     assert "[red]found[/red]" in target.getvalue()
     assert "see [x]" in target.getvalue()
+
+
+def test_progress_is_shown_on_a_terminal_only() -> None:
+    for terminal in (True, False):
+        target = io.StringIO()
+        with progress(Console(file=target, width=80, force_terminal=terminal)) as tell:
+            tell("12 versions [bold]")
+        assert ("12 versions [bold]" in target.getvalue()) is terminal

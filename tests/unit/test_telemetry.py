@@ -143,6 +143,17 @@ def test_metrics_count_calls_and_executions() -> None:
     assert 'hibana_execution_seconds_bucket{le="0.5",tier="user"} 1.0' in text
 
 
+def test_metrics_time_compiles() -> None:
+    metrics = Metrics()
+    metrics.compiled("user", 0.3)
+    metrics.compiled("user", 3.0)
+    text = metrics.render().decode()
+    assert "# TYPE hibana_compile_seconds histogram" in text
+    assert 'hibana_compile_seconds_bucket{le="0.5",tier="user"} 1.0' in text
+    assert 'hibana_compile_seconds_count{tier="user"} 2.0' in text
+    assert 'hibana_compile_seconds_sum{tier="user"} 3.3' in text
+
+
 def test_numbers_are_read_at_each_scrape() -> None:
     metrics, idle = Metrics(), [1.0, 2.0]
     metrics.numbers("pool", lambda: {"idle_workers": idle.pop(0)})

@@ -47,6 +47,14 @@ def examine(settings: Settings, examinations: Sequence[tuple[str, Examination]])
     return found
 
 
+def spelled(size: int) -> str:
+    """Return a number of bytes as people read it: 812 bytes, 1.5 GiB."""
+    for unit, factor in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} bytes"
+
+
 def verdict(checks: Iterable[Check]) -> State:
     """Return the worst state; OK when there was nothing to look at."""
     order = list(State)

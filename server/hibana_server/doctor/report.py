@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.table import Table
@@ -31,6 +32,16 @@ def show(checks: Sequence[Check], console: Console) -> None:
         table.add_row(Text(check.name), state, Text(check.detail), Text(check.fix))
     console.print(table)
     console.print(_VERDICTS[verdict(checks)])
+
+
+@contextmanager
+def progress(console: Console) -> Iterator[Callable[[str], None]]:
+    """Show a line that changes while the block runs; nothing where nobody watches."""
+    if not console.is_terminal:
+        yield lambda _line: None
+        return
+    with console.status("reading") as status:
+        yield lambda line: status.update(Text(line))
 
 
 def as_json(checks: Sequence[Check]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import Internal
 from hibana_server.domain.ids import uuid7
+from hibana_server.rpc.trace_context import trace_fields
 
 
 @dataclass(slots=True)
@@ -22,8 +23,12 @@ class CurrentCall:
     """None for the services that need no token."""
     started: float
     """On the clock of `time.perf_counter`."""
+    peer: str = ""
+    """Name in the certificate that the caller's side of the connection showed; empty without mutual TLS."""
     execution: str = ""
     """Uid of the execution the call started."""
+    traceparent: str = ""
+    """From the metadata of that name, as it came; read when somebody logs."""
 
     @property
     def request_id(self) -> str:
@@ -39,8 +44,12 @@ class CurrentCall:
             "request_id": self.request_id,
             "caller": self.caller.subject if self.caller else "",
         }
+        if self.peer:
+            fields["peer"] = self.peer
         if self.execution:
             fields["execution"] = self.execution
+        if self.traceparent:
+            fields.update(trace_fields(self.traceparent))
         return fields
 
 

@@ -23,6 +23,7 @@ from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import HibanaError, Internal, Invalid, Unauthenticated
 from hibana_server.rpc.calls import CURRENT, CurrentCall
 from hibana_server.rpc.errors import DETAILS_KEY, code_of, status_of
+from hibana_server.rpc.tls import peer_name
 from hibana_server.rpc.validate import validate
 from hibana_server.telemetry.metrics import Metrics
 
@@ -43,10 +44,12 @@ _MAKE_ONE = "send `authorization: Bearer TOKEN`; make a token with `hibana-serve
 class Edge(grpc.GenericRpcHandler):
     """Every service's methods, each with what happens around it. Registered with the server as the only handler."""
 
-    def __init__(self, verifier: TokenVerifier, metrics: Metrics, *, access_log: bool) -> None:
+    def __init__(self, verifier: TokenVerifier, metrics: Metrics, *, access_log: bool, with_peers: bool) -> None:
         self._verifier = verifier
         self._metrics = metrics
         self._access_log = access_log
+        self._with_peers = with_peers
+        """Whether callers show certificates."""
         self._services: list[grpc.GenericRpcHandler] = []
         self._methods: dict[str, tuple[Handler, bool]] = {}
         """Method -> its handler, and whether it needs a token. Filled by first calls, with real methods only."""
@@ -71,13 +74,15 @@ class Edge(grpc.GenericRpcHandler):
         handler, needs_token = known
         if not needs_token:
             return handler
-        authorization, request_id, count = "", "", 0
+        authorization, request_id, traceparent, count = "", "", "", 0
         for key, value in handler_call_details.invocation_metadata or ():
             if key == "authorization":
                 authorization, count = str(value), count + 1
             elif key == "x-request-id" and isinstance(value, str) and _REQUEST_ID.match(value):
                 request_id = value
-        call = CurrentCall(method, request_id, None, time.perf_counter())
+            elif key == "traceparent":
+                traceparent = str(value)
+        call = CurrentCall(method, request_id, None, time.perf_counter(), traceparent=traceparent)
         try:
             call.caller = self._authenticate(authorization, count)
         except HibanaError as error:
@@ -123,9 +128,12 @@ class Edge(grpc.GenericRpcHandler):
 
         async def serve(received: Any, context: Context) -> Any:
             call = CURRENT.get()
+            if self._with_peers:
+                call.peer = peer_name(context.auth_context())
             code, reason = "OK", ""
             try:
                 request = _each_read(received, read) if handler.request_streaming else _read(received, read)
+                received = None  # megabytes, perhaps, for as long as the call waits
                 return await inner(request, context)
             except HibanaError as error:
                 code, reason = code_of(error).name, error.reason

@@ -21,10 +21,9 @@ from hibana_server.auth.tokens import TokenVerifier
 from hibana_server.rpc.admin import AdminServicer
 from hibana_server.rpc.edge import Edge
 from hibana_server.rpc.executor import ExecutorServicer
-from hibana_server.rpc.registry import ModuleRegistryServicer
+from hibana_server.rpc.registry import ModuleRegistryServicer, RegistryServices
+from hibana_server.rpc.tls import Credentials
 from hibana_server.services.executions import Executions
-from hibana_server.services.registry import Registry
-from hibana_server.services.uploads import Uploads
 from hibana_server.telemetry.metrics import Metrics
 
 RECEIVE_BYTES = 16 * 1024 * 1024
@@ -62,6 +61,12 @@ class RpcServer:
     server: grpc.aio.Server
     health: health.aio.HealthServicer
 
+    def listen(self, address: str, tls: Credentials | None) -> int:
+        """Open the port, in clear text without credentials, and return its number. Raises RuntimeError."""
+        if tls is None:
+            return self.server.add_insecure_port(address)
+        return self.server.add_secure_port(address, tls)
+
     async def set_serving(self, *, serving: bool) -> None:
         """Set the health of the whole and of every service."""
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
@@ -71,21 +76,21 @@ class RpcServer:
 
 def build(
     *,
-    registry: Registry,
-    uploads: Uploads,
+    registry: RegistryServices,
     executions: Executions,
     verifier: TokenVerifier,
     metrics: Metrics,
     access_log: bool,
+    with_peers: bool,
     with_reflection: bool,
     upload_stall_seconds: float,
 ) -> RpcServer:
     """Build the server; ports are added and it is started by whoever called this."""
     server = grpc.aio.server(options=_OPTIONS)
     # What the generated functions register with; it passes for a server as far as they ask.
-    edge: Any = Edge(verifier, metrics, access_log=access_log)
+    edge: Any = Edge(verifier, metrics, access_log=access_log, with_peers=with_peers)
     module_registry_pb2_grpc.add_ModuleRegistryServicer_to_server(
-        ModuleRegistryServicer(registry, uploads, upload_stall_seconds), edge
+        ModuleRegistryServicer(registry, upload_stall_seconds), edge
     )
     executor_pb2_grpc.add_ExecutorServicer_to_server(ExecutorServicer(executions), edge)
     admin_pb2_grpc.add_AdminServicer_to_server(AdminServicer(), edge)

@@ -20,6 +20,7 @@ from hibana_server.settings.gate import rules as gate_rules
 
 PREFIX = "HIBANA_SERVER_"
 
+_CENTURY = 100 * 365 * 86400.0
 _WALLS = frozenset({"landlock", "seccomp"})
 
 
@@ -64,6 +65,30 @@ class CompileSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Compiled artifacts kept on disk, bytes; the least recently used go first."""
 
 
+class RegistrySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is kept of the past, and for how long."""
+
+    retention_seconds: float = 30 * 86400.0
+    """Seconds a deleted module can be undeleted before it is purged."""
+    request_seconds: float = 86400.0
+    """Seconds the answer of a change is kept for its `request_id`."""
+    unnamed_blob_seconds: float = 3600.0
+    """Seconds after which bytes that no version names are removed, from when this process first saw them."""
+    sweep_seconds: float = 600.0
+    """Seconds between two rounds that remove what is past these times."""
+
+
+class TlsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """TLS of the gRPC port; PEM files, read again when they change."""
+
+    certificate: str = ""
+    """File of the server's certificate, with intermediate ones behind it; empty serves clear text."""
+    key: str = ""
+    """File of its private key."""
+    client_ca: str = ""
+    """File of the authority whose certificates callers must show; empty asks for none."""
+
+
 class LogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Logs go to stderr."""
 
@@ -98,12 +123,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What stands around every sandbox process."""
     compile: CompileSection = CompileSection()
     """Compiling uploaded modules."""
+    registry: RegistrySection = RegistrySection()
+    """What is kept of the past, and for how long."""
     gate_user: GateSection = GateSection()
     """What an uploaded module of the user tier may contain."""
     gate_admin: LargeGateSection = LargeGateSection()
     """What an uploaded module of the admin tier may contain."""
     gate_system: LargeGateSection = LargeGateSection()
     """What an uploaded module of the system tier may contain."""
+    tls: TlsSection = TlsSection()
+    """TLS of the gRPC port."""
     log: LogSection = LogSection()
     """Logs."""
 
@@ -180,6 +209,10 @@ def _check(settings: Settings) -> None:
         ("compile.concurrency", 0 <= settings.compile.concurrency <= 256, "0 to 256"),
         ("compile.max_queue", 0 <= settings.compile.max_queue <= 10_000, "0 to 10000"),
         ("compile.artifact_bytes", settings.compile.artifact_bytes > 0, "more than 0 bytes"),
+        ("registry.retention_seconds", 0 <= settings.registry.retention_seconds <= _CENTURY, "0 to 100 years"),
+        ("registry.request_seconds", 0 <= settings.registry.request_seconds <= _CENTURY, "0 to 100 years"),
+        ("registry.unnamed_blob_seconds", 0 <= settings.registry.unnamed_blob_seconds <= _CENTURY, "0 to 100 years"),
+        ("registry.sweep_seconds", 0 < settings.registry.sweep_seconds <= 86400, "more than 0, at most 86400"),
         ("drain_seconds", 0 <= settings.drain_seconds <= 3600, "0 to 3600"),
         ("upload_stall_seconds", 0 < settings.upload_stall_seconds <= 3600, "more than 0, at most 3600"),
         ("log.level", settings.log.level in ("debug", "info", "warning", "error"), "debug, info, warning or error"),

@@ -50,6 +50,7 @@ class Metrics:
         self._call_times: dict[str, _Times] = {}
         self._executions: dict[tuple[str, str, str], int] = {}
         self._execution_times: dict[str, _Times] = {}
+        self._compile_times: dict[str, _Times] = {}
         self._numbers: list[tuple[str, Numbers, frozenset[str]]] = []
         self._states: list[tuple[str, str, States]] = []
         self._registry.register(self)
@@ -70,6 +71,13 @@ class Metrics:
         times = self._execution_times.get(tier)
         if times is None:
             times = self._execution_times[tier] = _Times()
+        times.add(seconds)
+
+    def compiled(self, tier: str, seconds: float) -> None:
+        """Count a compile that ended with code or with a refusal of the module."""
+        times = self._compile_times.get(tier)
+        if times is None:
+            times = self._compile_times[tier] = _Times()
         times.add(seconds)
 
     def numbers(self, prefix: str, read: Numbers, *, counters: Iterable[str] = ()) -> None:
@@ -101,6 +109,7 @@ class Metrics:
             runs.add_metric(labels, count)
         yield runs
         yield _histogram("hibana_execution_seconds", "Wall time of guests.", "tier", self._execution_times)
+        yield _histogram("hibana_compile_seconds", "Time of compiles, waiting included.", "tier", self._compile_times)
         for name, label, holds in self._states:
             text = f"{name.replace('_', ' ')}: 1 where it holds."
             states = GaugeMetricFamily(f"hibana_{name}", text, labels=(label,))

@@ -1,0 +1,47 @@
+"""What the settings ask for: addresses, plain text, and whether the machine has what they promise away."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from hibana_server.doctor.check import Check, State, spelled
+from hibana_server.settings.addresses import Address, parse_address
+from hibana_server.settings.model import Settings
+
+_TLS = "Set tls.certificate and tls.key, or listen on a loopback address."
+
+
+def examine_settings(settings: Settings) -> Iterator[Check]:
+    """Judge settings that loaded."""
+    yield Check("settings", State.OK, "every name is known and every value in range")
+    clear: list[Address] = []
+    for name, text in (("listen", settings.listen), ("http", settings.http)):
+        if name == "http" and text == "off":
+            continue
+        try:
+            address = parse_address(text)
+        except ValueError as error:
+            yield Check(f"settings {name}", State.FAIL, str(error), f"Set {name} to HOST:PORT.")
+            continue
+        if not address.is_loopback and not (name == "listen" and settings.tls.certificate):
+            clear.append(address)
+    yield from _plain_text(clear, allowed=settings.allow_plaintext)
+    yield _memory(settings.pool.memory_budget, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def _plain_text(clear: list[Address], *, allowed: bool) -> Iterator[Check]:
+    where = ", ".join(map(str, clear))
+    if clear and not allowed:
+        detail = f"{where}: reachable from other machines, in clear text"
+        yield Check("settings plain text", State.FAIL, detail, f"{_TLS} Or allow_plaintext behind a proxy with TLS.")
+    elif clear:
+        detail = f"allow_plaintext: tokens and data travel to {where} in clear text"
+        yield Check("settings plain text", State.WARN, detail, f"Let only a proxy with TLS reach it. {_TLS}")
+
+
+def _memory(budget: int, machine: int) -> Check:
+    if budget > machine:
+        detail = f"pool.memory_budget is {spelled(budget)}; this machine has {spelled(machine)}"
+        return Check("settings memory", State.WARN, detail, "Lower pool.memory_budget, or leave it at 0.")
+    return Check("settings memory", State.OK, f"{spelled(budget or machine // 2)} for guests, of {spelled(machine)}")

@@ -1,0 +1,98 @@
+"""Databases that earlier releases wrote, dumped as text, upgraded and used by this one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hibana_server.domain.executions import Outcome
+from hibana_server.domain.modules import Status
+from hibana_server.domain.ports import ModuleFilter
+from hibana_server.domain.tiers import Tier
+from hibana_server.storage import migrate
+from hibana_server.storage.data_dir import DataDir, open_data_dir
+from hibana_server.storage.sqlite.executions import SqliteExecutionStore
+from hibana_server.storage.sqlite.modules import SqliteModuleStore
+
+HERE = Path(__file__).parent
+ALICE = ModuleFilter("alice", viewer_is_admin=False)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> DataDir:
+    """Make a data directory of the first release."""
+    data_dir = open_data_dir(tmp_path / "data")
+    for name, file in (("registry", data_dir.registry_db), ("executions", data_dir.executions_db)):
+        with closing(sqlite3.connect(file)) as connection:
+            connection.executescript((HERE / f"{name}_r0001.sql").read_text("utf-8"))
+    return data_dir
+
+
+@pytest.fixture
+async def modules(old: DataDir) -> AsyncIterator[SqliteModuleStore]:
+    migrate.upgrade(old)
+    store = SqliteModuleStore(old.registry_db)
+    yield store
+    await store.close()
+
+
+def schema(file: Path) -> set[tuple[str, str, str]]:
+    """Return indexes and triggers; that tables are as they should be is asked of every release's own databases."""
+    with closing(sqlite3.connect(file)) as connection:
+        rows = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE type IN ('index', 'trigger')")
+        return {(kind, name, " ".join((sql or "").split())) for kind, name, sql in rows}
+
+
+def test_an_upgraded_database_has_the_schema_of_a_new_one(old: DataDir, tmp_path: Path) -> None:
+    new = open_data_dir(tmp_path / "new")
+    migrate.upgrade(new)
+    migrate.upgrade(old)
+    for name in ("registry.db", "executions.db"):
+        assert schema(old.path / name) == schema(new.path / name)
+        assert migrate.current_revision(old.path / name) == migrate.current_revision(new.path / name)
+        with closing(sqlite3.connect(old.path / name)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+async def test_modules_are_what_they_were(modules: SqliteModuleStore) -> None:
+    page = await modules.list_modules(ALICE, limit=10)
+    assert [(m.tier, m.name, m.live_version) for m in page.modules] == [
+        (Tier.SYSTEM, "tool", "1.0.0"),
+        (Tier.USER, "draft", ""),
+        (Tier.USER, "open", "1.0.0"),
+        (Tier.USER, "sums", "1.0.0"),
+    ]
+    sums = page.modules[-1]
+    assert (sums.description, sums.allowed_users, sums.labels) == ("Adds Ü", ("bob", "zoe"), {"k": "v"})
+    assert (sums.status, sums.status_before, sums.revision) == (Status.ACTIVE, Status.ACTIVE, 1)
+    versions = await modules.list_versions(sums.uid, published_only=False, limit=10)
+    assert [(v.version, v.publish_time is None) for v in versions.versions] == [("2.0.0", True), ("1.0.0", False)]
+    assert await modules.upkeep.without_their_live_version() == []
+
+
+async def test_modules_live_on(modules: SqliteModuleStore) -> None:
+    sums = await modules.find(Tier.USER, "alice", "sums")
+    assert sums is not None
+    live = await modules.publish(sums.uid, "2.0.0", lambda m, v: replace(m, live_version=v.version), time=5)
+    assert live.live_version == "2.0.0"
+    await modules.delete_version(sums.uid, "1.0.0", lambda _, __: None, time=6)
+    await modules.change(sums.uid, lambda m: replace(m, status=Status.DELETED, delete_time=7))
+    assert await modules.upkeep.purge(8) == 1
+
+
+async def test_executions_of_the_past_are_counted(old: DataDir) -> None:
+    migrate.upgrade(old)
+    with closing(sqlite3.connect(old.registry_db)) as connection:
+        (uid,) = connection.execute("SELECT uid FROM modules WHERE name = 'sums'").fetchone()
+    store = SqliteExecutionStore(old.executions_db)
+    found = await store.numbers(uid)
+    await store.close()
+    assert found.outcomes == {Outcome.OK: 3, Outcome.TRAP: 1, Outcome.EXIT: 1}
+    assert found.calls == 5
+    assert found.p99_ns is not None
