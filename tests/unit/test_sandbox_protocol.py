@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hibana_server.domain.executions import Outcome
-from hibana_server.sandbox.frames import HEADER, LOG, MAX_FROM_WORKER, OUTPUT_PIECE, STDERR, STDOUT, Out, pack
+from hibana_server.sandbox.frames import HEADER, LOG, MAX_FROM_WORKER, OUTPUT_PIECE, STDERR, STDOUT, Loaded, Out, pack
 from tests.framework.guests import MIB
 from tests.framework.peers import done, framed, job, peer
 
@@ -50,6 +50,8 @@ NONSENSE: dict[str, Sequence[Any]] = {
     "an outcome that only the front decides": [done(outcome="cancelled")],
     "an outcome of another room": [done(outcome="bad_output")],
     "more after the end": [done(), Out(STDOUT, b"x")],
+    "loaded twice": [Loaded(1), Loaded(1)],
+    "loaded for another call": [Loaded(2)],
     "a second end": [done(), done()],
     "the beginning of more after the end": [done(), b"\x01"],
     "results nobody asked for": [done(results=(1,))],

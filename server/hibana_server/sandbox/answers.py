@@ -18,6 +18,7 @@ from hibana_server.sandbox.frames import (
     OUTPUT_PIECE,
     Done,
     FromWorker,
+    Loaded,
     Out,
     worker_decoder,
 )
@@ -43,13 +44,15 @@ class ProtocolError(Exception):
 class Answers:
     """Takes the answers to one job apart."""
 
-    __slots__ = ("_call", "_job", "_output_left", "_rest", "done")
+    __slots__ = ("_call", "_job", "_output_left", "_rest", "done", "loaded")
 
     def __init__(self, job: Job, call: int) -> None:
         self._job = job
         self._call = call
         self._output_left = job.limits.output_bytes
         self._rest = b""
+        self.loaded = False
+        """Whether the worker told that it has loaded the module and the guest begins."""
         self.done: Done | None = None
         """The last answer, once it is there."""
 
@@ -76,6 +79,8 @@ class Answers:
             elif isinstance(frame, Done):
                 self._take_done(frame)
                 break
+            elif isinstance(frame, Loaded):
+                self._take_loaded(frame)
             else:
                 raise ProtocolError(f"the worker failed: {frame.message}")
         if self.done is not None and position < size:
@@ -121,6 +126,11 @@ class Answers:
         if self._output_left < 0:
             raise ProtocolError("output beyond its limit")
         pieces.add(stream, frame.data, frame.level)
+
+    def _take_loaded(self, frame: Loaded) -> None:
+        if frame.call != self._call or self.loaded:
+            raise ProtocolError("a module loaded that nobody waits for")
+        self.loaded = True
 
     def _take_done(self, frame: Done) -> None:
         if frame.call != self._call:

@@ -79,6 +79,12 @@ class Done(msgspec.Struct, array_like=True, tag=2, frozen=True):
     """Whether the worker holds this call's module."""
 
 
+class Loaded(msgspec.Struct, array_like=True, tag=4, frozen=True):
+    """Worker to front: the module of this call had to be loaded, and is; the guest begins now."""
+
+    call: int
+
+
 class Broken(msgspec.Struct, array_like=True, tag=3, frozen=True):
     """Worker to front: a defect of the worker itself, which ends with this frame."""
 
@@ -128,7 +134,7 @@ class Surveyed(msgspec.Struct, array_like=True, tag=3, frozen=True):
     walls: tuple[Wall, ...]
 
 
-FromWorker = Out | Done | Broken
+FromWorker = Out | Done | Loaded | Broken
 FromZygote = Spawned | Exited | Surveyed
 
 encoder: Final = msgspec.msgpack.Encoder()
@@ -138,7 +144,7 @@ spawn_decoder: Final = msgspec.msgpack.Decoder(Spawn)
 zygote_decoder: Final[msgspec.msgpack.Decoder[FromZygote]] = msgspec.msgpack.Decoder(FromZygote)
 
 
-def pack(frame: Run | Out | Done | Broken) -> bytearray:
+def pack(frame: Run | Out | Done | Loaded | Broken) -> bytearray:
     """Encode a frame with its length."""
     data = bytearray(HEADER.size)
     encoder.encode_into(frame, data, HEADER.size)

@@ -71,6 +71,8 @@ class WorkerProcess:
         self._sink: RunSink | None = None
         self._answers: Answers | None = None
         self._started = 0
+        self._loads = False
+        """Whether the worker has still to load the module of its job."""
         self._has_exited = False
         self._killed: Outcome | None = None
 
@@ -100,7 +102,8 @@ class WorkerProcess:
             self._loop.call_soon(self._end, self._broken_off())
             return
         seconds = job.limits.timeout + self._grace
-        if job.artifact.key not in self.held:
+        self._loads = job.artifact.key not in self.held
+        if self._loads:
             seconds += _LOAD_SECONDS
         self._alarms.set(self, seconds, self._overdue)
         self._send(frame)
@@ -202,6 +205,10 @@ class WorkerProcess:
         if answers is None:
             raise ProtocolError("bytes that belong to no job")
         output = answers.take(received)
+        if self._loads and answers.loaded and self._job is not None:
+            # The time to load is over, used or not.
+            self._loads = False
+            self._alarms.set(self, self._job.limits.timeout + self._grace, self._overdue)
         if answers.done is None:
             if output:
                 self._pass_on(output)

@@ -65,6 +65,8 @@ async def test_a_stopped_worker_is_killed_at_the_limit(open_pool: OpenPool) -> N
         processes.kill(pids, signal.SIGSTOP)
         end = await listener.end()
         assert end.outcome is Outcome.TIMEOUT
+        # The two seconds for loading a module were over when the guest began.
+        assert end.usage.execution_ns < 1.5e9
         assert listener.text() == b"first\n"
         await works(bench)
         assert await gone(pids)

@@ -75,7 +75,8 @@ ALLOWED_WITH: Final[tuple[tuple[str, tuple[Bits, ...]], ...]] = (
     # Reading; Landlock decides what. openat2 hides its flags as well.
     ("open", (Bits(1, _O_WRITING, 0),)),
     ("openat", (Bits(2, _O_WRITING, 0),)),
-    # An open file asked through its descriptor.
+    # An open file asked through its descriptor. The flag allows an empty path and does not demand one: a name tells
+    # size and owner of a file that Landlock does not let be read.
     ("newfstatat", (Bits(3, _AT_EMPTY_PATH, _AT_EMPTY_PATH),)),
     ("statx", (Bits(2, _AT_EMPTY_PATH, _AT_EMPTY_PATH),)),
     # The channel, in the plainest way: no address, no flags. Urgent data (MSG_OOB) has been a way out of other

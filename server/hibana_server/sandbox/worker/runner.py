@@ -11,7 +11,7 @@ import wasmtime
 
 from hibana_server.domain.executions import Outcome
 from hibana_server.domain.text import clean
-from hibana_server.sandbox.frames import Done, Out, Run
+from hibana_server.sandbox.frames import Done, Loaded, Out, Run
 from hibana_server.sandbox.worker.call_state import CallState
 from hibana_server.sandbox.worker.deadline import Deadline
 from hibana_server.sandbox.worker.engine import MEMORIES, TABLE_ELEMENTS, TABLES
@@ -37,7 +37,7 @@ STOPPED = b"stopped by the service"
 class Runner:
     """The guest's side of a worker. One call at a time, on the thread that `deadline` guards."""
 
-    def __init__(self, engine: wasmtime.Engine, cache_bytes: int, send: Callable[[Out | Done], None]) -> None:
+    def __init__(self, engine: wasmtime.Engine, cache_bytes: int, send: Callable[[Out | Done | Loaded], None]) -> None:
         self._engine = engine.ptr()
         self._keep = engine
         self._send = send
@@ -55,7 +55,10 @@ class Runner:
         evicted: tuple[str, ...] = ()
         memory = cpu = wall = 0
         try:
+            known = job.key in self._modules
             loaded, evicted = self._modules.get(job.key, job.path, job.size, job.host_functions)
+            if not known:
+                self._send(Loaded(job.call))
         except LinkRefused as refused:
             end = End(Outcome.DENIED, message=f"the import {clean(str(refused))} is not granted to this tier")
         except (wasmtime.WasmtimeError, OSError) as error:
