@@ -92,9 +92,12 @@ async def broken_off(house: House) -> None:
             await asyncio.Event().wait()
 
         call = house.mallory.registry.UploadModule(breaking())
-        await sent.wait()
+        # On a busy machine the upload may be refused for stalling before all of it was sent.
+        sending, ended = asyncio.ensure_future(sent.wait()), asyncio.ensure_future(_code(call))
+        await asyncio.wait([sending, ended], return_when=asyncio.FIRST_COMPLETED)
+        sending.cancel()
         call.cancel()
-        await asyncio.wait([asyncio.ensure_future(_code(call))])
+        await asyncio.wait([ended])
 
     await house.repeat(house.times(16, 400), once)
     await eventually(lambda: files(house) == before)
