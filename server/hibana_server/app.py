@@ -47,7 +47,7 @@ from hibana_server.services.lifecycle import Lifecycle
 from hibana_server.services.registry import Registry
 from hibana_server.services.revocation import Revocation
 from hibana_server.services.uploads import Uploads
-from hibana_server.settings.addresses import Address, parse_address
+from hibana_server.settings.addresses import Address, parse_address, reachable_in_clear
 from hibana_server.settings.model import Settings
 from hibana_server.storage.blobs.local import LocalBlobStore
 from hibana_server.storage.data_dir import load_or_create_key, lock_data_dir, open_data_dir
@@ -149,8 +149,7 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         catalog = Catalog(modules, policies)
         executions = Executions(catalog, artifacts, blobs, pool, records, count)
         metrics.numbers("executions", lambda: {"running": executions.running})
-        revocation = asyncio.create_task(Revocation(modules, executions).watch())
-        stack.callback(revocation.cancel)
+        stack.push_async_callback(_end, asyncio.create_task(Revocation(modules, executions).watch()))
         locks = DigestLocks()
         housekeeping = Housekeeping(modules.upkeep, blobs, locks, _retention(settings))
         stack.push_async_callback(_end, asyncio.create_task(housekeeping.run(settings.registry.sweep_seconds)))
@@ -234,14 +233,13 @@ def _doors(settings: Settings) -> tuple[Address, Address | None, Credentials | N
         http = None if settings.http == "off" else parse_address(settings.http)
     except ValueError as error:
         raise Invalid(str(error)) from None
-    clear = [http] if settings.tls.certificate else [listen, http]
-    for address in clear:
-        if address is not None and not address.is_loopback and not settings.allow_plaintext:
-            raise Invalid(
-                f"{address} can be reached from other machines, and what it serves would travel there in clear text; "
-                "listen on a loopback address, set tls.certificate and tls.key (gRPC), or allow_plaintext behind a "
-                "proxy that adds TLS"
-            )
+    clear = reachable_in_clear(listen, http, tls=bool(settings.tls.certificate))
+    if clear and not settings.allow_plaintext:
+        raise Invalid(
+            f"{clear[0]} can be reached from other machines, and what it serves would travel there in clear text; "
+            "listen on a loopback address, set tls.certificate and tls.key (gRPC), or allow_plaintext behind a "
+            "proxy that adds TLS"
+        )
     return listen, http, _tls(settings)
 
 

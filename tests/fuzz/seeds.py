@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.framework.wasm import HEADER, custom, functions, module, wat
 
-TEXTS = (
+PLAIN = (
     "(module)",
     '(module (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))',
     """(module
@@ -22,6 +22,10 @@ TEXTS = (
         (start $start)
         (elem (i32.const 0) func $start)
         (data (i32.const 0) "hello"))""",
+)
+"""Modules that between them have every section but passive segments."""
+TEXTS = (
+    *PLAIN,
     """(module (memory 1) (table 2 funcref)
         (func $f (export "bulk") (memory.copy (i32.const 0) (i32.const 1) (i32.const 2)) (data.drop 0))
         (elem $e funcref (ref.func $f) (ref.null func))

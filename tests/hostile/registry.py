@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-from tests.hostile import (
-    clients_cancel,
-    clients_http2,
-    clients_messages,
-    clients_names,
-    clients_tokens,
-    clients_uploads,
-    faults,
-    faults_disk,
-    isolation,
-    load,
-    modules_compile,
-    modules_formats,
-    modules_memory,
-    modules_output,
-    modules_time,
-    modules_traps,
-    modules_wasi,
-)
+from importlib import import_module
+
 from tests.hostile.cases import Case
 
 THEMES = (
-    clients_cancel,
-    clients_http2,
-    clients_messages,
-    clients_names,
-    clients_tokens,
-    clients_uploads,
-    faults,
-    faults_disk,
-    isolation,
-    load,
-    modules_compile,
-    modules_formats,
-    modules_memory,
-    modules_output,
-    modules_time,
-    modules_traps,
-    modules_wasi,
+    "clients_cancel",
+    "clients_http2",
+    "clients_messages",
+    "clients_names",
+    "clients_tokens",
+    "clients_uploads",
+    "faults",
+    "faults_disk",
+    "isolation",
+    "load",
+    "modules_compile",
+    "modules_formats",
+    "modules_memory",
+    "modules_output",
+    "modules_time",
+    "modules_traps",
+    "modules_wasi",
 )
+"""Modules of this package, each with its `CASES`."""
 
-CASES: tuple[Case, ...] = tuple(case for theme in THEMES for case in theme.CASES)
+CASES: tuple[Case, ...] = tuple(case for theme in THEMES for case in import_module(f"tests.hostile.{theme}").CASES)

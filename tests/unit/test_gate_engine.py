@@ -13,28 +13,13 @@ from hibana_server.sandbox.gate.inspect import inspect
 from hibana_server.sandbox.gate.raw import wit_name
 from hibana_server.sandbox.worker.engine import compile_config
 from tests.framework.wasm import HEADER, resvg, wat
+from tests.fuzz.seeds import PLAIN
 
 POLICY = DEFAULT_POLICIES[Tier.USER]
 
 # No v128 in signatures: asking the C API for the kind of that type aborts the process.
 VALID = [
-    "(module)",
-    '(module (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))',
-    """(module
-        (import "env" "abort" (func $abort (param i32 i32 i32 i32)))
-        (import "env" "t" (table 1 10 funcref))
-        (import "env" "g" (global (mut f64)))
-        (memory (export "memory") 1 2)
-        (table (export "table") 4 externref)
-        (global (export "global") i64 (i64.const 5))
-        (func $start)
-        (func (export "many") (param f32 i64) (result i32 i64 f64) (local i32 i64 i64)
-            i32.const 1 i64.const 2 f64.const 3)
-        (func (export "handle") (param externref funcref) (result externref) local.get 0)
-        (export "again" (func $abort))
-        (start $start)
-        (elem (i32.const 0) func $start)
-        (data (i32.const 0) "hello"))""",
+    *PLAIN,
     """(module (memory 1)
         (func (export "bulk") (memory.copy (i32.const 0) (i32.const 1) (i32.const 2)) (data.drop 0))
         (data "x"))""",

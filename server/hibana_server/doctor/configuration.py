@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from hibana_server.doctor.check import Check, State, spelled
-from hibana_server.settings.addresses import Address, parse_address
+from hibana_server.settings.addresses import Address, parse_address, reachable_in_clear
 from hibana_server.settings.model import Settings
 
 _TLS = "Set tls.certificate and tls.key, or listen on a loopback address."
@@ -15,17 +15,15 @@ _TLS = "Set tls.certificate and tls.key, or listen on a loopback address."
 def examine_settings(settings: Settings) -> Iterator[Check]:
     """Judge settings that loaded."""
     yield Check("settings", State.OK, "every name is known and every value in range")
-    clear: list[Address] = []
+    found: dict[str, Address] = {}
     for name, text in (("listen", settings.listen), ("http", settings.http)):
         if name == "http" and text == "off":
             continue
         try:
-            address = parse_address(text)
+            found[name] = parse_address(text)
         except ValueError as error:
             yield Check(f"settings {name}", State.FAIL, str(error), f"Set {name} to HOST:PORT.")
-            continue
-        if not address.is_loopback and not (name == "listen" and settings.tls.certificate):
-            clear.append(address)
+    clear = reachable_in_clear(found.get("listen"), found.get("http"), tls=bool(settings.tls.certificate))
     yield from _plain_text(clear, allowed=settings.allow_plaintext)
     yield _memory(settings.pool.memory_budget, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 

@@ -27,6 +27,12 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def reachable_in_clear(listen: Address | None, http: Address | None, *, tls: bool) -> list[Address]:
+    """Return the addresses that other machines reach and that speak clear text; `tls`: whether gRPC speaks TLS."""
+    clear = (http,) if tls else (listen, http)
+    return [address for address in clear if address is not None and not address.is_loopback]
+
+
 def parse_address(text: str) -> Address:
     """Read an address. Raises ValueError that says what is accepted."""
     host, colon, port = text.rpartition(":")
