@@ -18,7 +18,6 @@ from hibana_server.domain.values import (
     Core,
     Json,
     JsonArguments,
-    Typed,
     TypedArguments,
     coerce,
     signature,
@@ -39,7 +38,7 @@ def from_json(type_: str, value: Json) -> Core:
 
 
 def from_typed(type_: str, kind: str, value: object) -> Core:
-    (core,) = coerce(TypedArguments((Typed(kind, value),)), function(type_))
+    (core,) = coerce(TypedArguments((kind,), (value,)), function(type_))
     return core
 
 
@@ -208,7 +207,7 @@ def test_the_index_of_the_wrong_argument_is_named() -> None:
 @pytest.mark.parametrize("given", [(), (1,), (1, 2, 3)])
 def test_a_wrong_number_of_arguments_shows_the_signature(given: tuple[Json, ...]) -> None:
     add = Export("add", (Parameter("p0", "s32"), Parameter("p1", "s32")), ("s32",), callable=True)
-    for arguments in (JsonArguments(given), TypedArguments(tuple(Typed("s32", v) for v in given))):
+    for arguments in (JsonArguments(given), TypedArguments(("s32",) * len(given), given)):
         with pytest.raises(Invalid) as caught:
             coerce(arguments, add)
         assert caught.value.message == f"arguments: add(p0: s32, p1: s32) -> s32 takes 2, got {len(given)}"

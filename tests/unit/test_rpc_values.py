@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hibana.v1 import execution_pb2, executor_pb2, value_pb2
 from hibana_server.domain.errors import Invalid
-from hibana_server.domain.values import JsonArguments, Typed, TypedArguments
+from hibana_server.domain.values import JsonArguments, TypedArguments
 from hibana_server.rpc.pack_values import MAX_VALUES, fill_result, pack_json_list, unpack_arguments
 from hibana_server.rpc.validate import validate
 
@@ -48,8 +48,9 @@ def test_typed_values_keep_their_kind() -> None:
     sent = value_pb2.ListOfValues(
         values=[Value(u32_value=5), Value(string_value="a"), Value(list_value=value_pb2.ListOfValues())]
     )
-    kinds = [typed.kind for typed in unpack_arguments(asking(typed_arguments=sent)).values if isinstance(typed, Typed)]
-    assert kinds == ["u32", "string", "list"]
+    arguments = unpack_arguments(asking(typed_arguments=sent))
+    assert isinstance(arguments, TypedArguments)
+    assert arguments.kinds == ("u32", "string", "list")
 
 
 def test_a_value_without_a_kind_is_named() -> None:

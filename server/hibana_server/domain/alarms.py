@@ -26,17 +26,16 @@ class Alarms:
         """Call `ring` in so many seconds; an owner has one alarm at a time, the last that was set."""
         at = time.monotonic() + seconds
         self._set[owner] = (at, ring)
-        self._arm(at, seconds)
+        if self._timer is None or self._timer_at > at:
+            self._arm(at, seconds)
 
     def clear(self, owner: Hashable) -> None:
         """Take an owner's alarm back; harmless where none is set."""
         self._set.pop(owner, None)
 
     def _arm(self, at: float, seconds: float) -> None:
-        """Have the timer ring at this time at the latest."""
+        """Have the timer ring at this time."""
         if self._timer is not None:
-            if self._timer_at <= at:
-                return
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, self._rung)
         self._timer_at = at

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import time
 
 
@@ -11,22 +12,8 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-class _Randomness:
-    """Bytes of the system's random source, fetched many at a time: one system call for 512 ids."""
-
-    def __init__(self) -> None:
-        self._bytes = b""
-        self._next = 0
-
-    def sixty_two_bits(self) -> int:
-        at = self._next
-        if at == len(self._bytes):
-            self._bytes, at = os.urandom(4096), 0
-        self._next = at + 8
-        return int.from_bytes(self._bytes[at : at + 8]) & 0x3FFF_FFFF_FFFF_FFFF
-
-
-_random = _Randomness()
+_random: list[int] = []
+"""Numbers of 64 bits from the system's random source, fetched many at a time: one system call for 512 ids."""
 
 
 def uuid7() -> str:
@@ -37,6 +24,8 @@ def uuid7() -> str:
     """
     ms, rest = divmod(time.time_ns(), 1_000_000)
     fraction = rest * 4096 // 1_000_000
-    low = 0x8000_0000_0000_0000 | _random.sixty_two_bits()
+    if not _random:
+        _random.extend(struct.unpack("512Q", os.urandom(4096)))
+    low = 0x8000_0000_0000_0000 | (_random.pop() & 0x3FFF_FFFF_FFFF_FFFF)
     # printf's way spells five numbers in one go; an f-string takes a call for each.
     return "%08x-%04x-7%03x-%04x-%012x" % (ms >> 16, ms & 0xFFFF, fraction, low >> 48, low & 0xFFFF_FFFF_FFFF)  # noqa: UP031

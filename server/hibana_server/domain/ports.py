@@ -365,6 +365,8 @@ class Claim:
     """Of the artifact: a worker that holds it already is preferred."""
     memory_bytes: int
     """Most the guest may use."""
+    trust: str | None = None
+    """What calls that may share a worker have in common; for the pool, which spells it when it first needs it."""
 
 
 class SandboxPool(Protocol):

@@ -30,18 +30,11 @@ Json = None | bool | float | int | str | list["Json"] | dict[str, "Json"]
 
 
 @dataclass(slots=True, unsafe_hash=True)
-class Typed:
-    """A typed argument: the kind as it came (`s32`, `string` ...) and its value."""
-
-    kind: str
-    value: object
-
-
-@dataclass(slots=True, unsafe_hash=True)
 class TypedArguments:
-    """Arguments in typed form."""
+    """Arguments in typed form: the kind of each as it came (`s32`, `string` ...), and its value."""
 
-    values: tuple[Typed, ...] = ()
+    kinds: tuple[str, ...] = ()
+    values: tuple[object, ...] = ()
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -61,7 +54,8 @@ def coerce(arguments: Arguments, export: Export) -> tuple[Core, ...]:
         raise _invalid("arguments", f"{cut_utf8(signature(export), 300)} takes {wanted}, got {given}")
     parameters = export.parameters
     if isinstance(arguments, TypedArguments):
-        return tuple([_from_typed(i, v, p) for i, (v, p) in enumerate(zip(arguments.values, parameters, strict=True))])
+        typed = enumerate(zip(arguments.kinds, arguments.values, parameters, strict=True))
+        return tuple([_from_typed(i, kind, value, parameter) for i, (kind, value, parameter) in typed])
     return tuple([_from_json(i, v, p) for i, (v, p) in enumerate(zip(arguments.values, parameters, strict=True))])
 
 
@@ -81,12 +75,10 @@ def json_text(values: Sequence[Core], types: Sequence[str]) -> str:
     """Spell core values as the text of a JSON array, as `to_json` does but without building it."""
     if not values:
         return "[]"
-    return f"[{', '.join([_spell(v, t) for v, t in zip(values, types, strict=True)])}]"
+    return f"[{', '.join([repr(v) if t == 's32' else _spell(v, t) for v, t in zip(values, types, strict=True)])}]"
 
 
 def _spell(value: Core, type_: str) -> str:
-    if type_ == "s32":
-        return repr(value)
     if type_ == "s64":
         return f'"{value}"'
     if isinstance(value, float) and not math.isfinite(value):
@@ -102,15 +94,14 @@ def _to_json(value: Core, type_: str) -> Json:
     return value
 
 
-def _from_typed(index: int, typed: Typed, parameter: Parameter) -> Core:
-    value = typed.value
-    if typed.kind == parameter.type and isinstance(value, (int, float)):
+def _from_typed(index: int, kind: str, value: object, parameter: Parameter) -> Core:
+    if kind == parameter.type and isinstance(value, (int, float)):
         return value  # its own kind: the contract's types hold the same range
     accepted = _ACCEPTED_KINDS.get(parameter.type, ())
-    if typed.kind not in accepted or not isinstance(value, (int, float)):
+    if kind not in accepted or not isinstance(value, (int, float)):
         wanted = " or ".join(f"{k}_value" for k in accepted) or "a type that cannot be passed"
-        raise _bad(index, parameter, f"wants {wanted}, got {typed.kind}_value")
-    if typed.kind in ("u32", "u64") and isinstance(value, int):
+        raise _bad(index, parameter, f"wants {wanted}, got {kind}_value")
+    if kind in ("u32", "u64") and isinstance(value, int):
         return _signed(value, _BITS[parameter.type])
     return value
 

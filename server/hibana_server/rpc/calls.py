@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
+import re
+import time
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import Internal
 from hibana_server.domain.ids import uuid7
 from hibana_server.rpc.trace_context import trace_fields
 
+_REQUEST_ID = re.compile(r"[0-9A-Za-z._:-]{1,64}\Z", re.ASCII)
 
-@dataclass(slots=True)
+
 class CurrentCall:
-    """One RPC."""
+    """One RPC. Made for every call: what few calls have is set by those, and has its default in the class."""
 
-    method: str
-    """`/hibana.v1.Executor/Invoke`"""
-    given_request_id: str
-    """From the metadata `x-request-id`; empty where the caller gave none."""
-    caller: Caller | None
+    caller: Caller | None = None
     """None for the services that need no token."""
-    started: float
-    """On the clock of `time.perf_counter`."""
     peer: str = ""
     """Name in the certificate that the caller's side of the connection showed; empty without mutual TLS."""
     execution: str = ""
     """Uid of the execution the call started."""
-    traceparent: str = ""
-    """From the metadata of that name, as it came; read when somebody logs."""
+    _request_id: str = ""
+
+    def __init__(self, method: str, sent_request_id: str, traceparent: str) -> None:
+        self.method = method
+        """`/hibana.v1.Executor/Invoke`"""
+        self.started = time.perf_counter()
+        self.traceparent = traceparent
+        """From the metadata of that name, as it came; read when somebody logs."""
+        self._sent_request_id = sent_request_id
 
     @property
     def request_id(self) -> str:
-        """Id in logs and in messages about internal errors; made when somebody first asks for it."""
-        if not self.given_request_id:
-            self.given_request_id = uuid7()
-        return self.given_request_id
+        """Id in logs and in messages about internal errors.
+
+        It is the metadata `x-request-id` where the caller sent a fit one, else made when somebody first asks for it.
+        """
+        if not self._request_id:
+            sent = self._sent_request_id
+            self._request_id = sent if _REQUEST_ID.match(sent) else uuid7()
+        return self._request_id
 
     def log_fields(self) -> dict[str, str]:
         """Return what log lines about this call carry."""

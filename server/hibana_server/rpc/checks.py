@@ -32,6 +32,8 @@ class Fields(dict[str, Rule]):
 
     def __init__(self, rules: Mapping[str, Rule]) -> None:
         super().__init__(rules)
+        self.checks = {name: rule.check for name, rule in rules.items() if rule is not ANYTHING}
+        """What a look at a field asks of it, for fields that are asked for anything."""
         self.required = frozenset(name for name, rule in rules.items() if rule.required)
 
 
@@ -45,10 +47,10 @@ ANYTHING = Rule(lambda _path, _value: [])
 
 def text(limit: int, pattern: re.Pattern[str] | None = None, accepted: str = "", *, required: bool = False) -> Rule:
     """Ask for text: at most `limit` bytes of UTF-8 without NUL, optionally of a pattern."""
+    sure = limit // 4  # a character takes at most four bytes
 
     def check(path: str, value: str) -> list[Violation]:
-        # A character takes at most four bytes.
-        if len(value) * 4 > limit and len(value.encode("utf-8", "surrogatepass")) > limit:
+        if len(value) > sure and len(value.encode("utf-8", "surrogatepass")) > limit:
             return [Violation(path, f"is longer than {limit} bytes")]
         if "\0" in value:
             return [Violation(path, "contains a NUL character")]
@@ -132,9 +134,17 @@ def each(limit: int, item: Rule, *, total: int | None = None) -> Rule:
             return [Violation(path, f"has {len(value)} items, at most {limit}")]
         if total is not None and sum(len(v.encode()) for v in value) > total:
             return [Violation(path, f"is longer than {total} bytes together")]
-        if item is ANYTHING:
-            return []
         return [v for i, entry in enumerate(value) for v in item.check(f"{path}[{i}]", entry)]
+
+    return Rule(check)
+
+
+def few(field: str, limit: int) -> Rule:
+    """Ask for a message with at most `limit` items in its one field, a repeated one, whatever they are."""
+
+    def check(path: str, value: Any) -> list[Violation]:
+        count = len(getattr(value, field))
+        return [Violation(f"{path}.{field}", f"has {count} items, at most {limit}")] if count > limit else []
 
     return Rule(check)
 
@@ -165,17 +175,14 @@ def message(rules: Mapping[str, Rule], *, required: bool = False) -> Rule:
 def violations(fields: Fields, value: Message, prefix: str = "") -> list[Violation]:
     """Check every field of a message. Fields that are not set have nothing wrong unless they are required."""
     found: list[Violation] = []
-    missing = len(fields.required)
-    for field, content in value.ListFields():
+    checks = fields.checks
+    there = value.ListFields()
+    for field, content in there:
         name = field.name
-        rule = fields.get(name)
-        if rule is None:
-            continue  # a test sees to it that every field of a request has a rule
-        if rule.required:
-            missing -= 1
-        found += rule.check(prefix + name, content)
-    if missing:
-        there = {field.name for field, _ in value.ListFields()}
-        for name in sorted(fields.required - there):
+        check = checks.get(name)  # a test sees to it that every field of a request has a rule
+        if check is not None and (wrong := check(prefix + name, content)):
+            found += wrong
+    if fields.required:
+        for name in sorted(fields.required.difference([field.name for field, _ in there])):
             found.append(Violation(prefix + name, f"is required{_hint(fields[name].accepted)}"))
     return found

@@ -9,7 +9,6 @@ than everything done here.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, TypeAlias, cast
@@ -19,7 +18,6 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 
 from hibana_server.auth.tokens import TokenVerifier
-from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import HibanaError, Internal, Invalid, Unauthenticated
 from hibana_server.rpc.calls import CURRENT, CurrentCall
 from hibana_server.rpc.errors import DETAILS_KEY, code_of, status_of
@@ -37,7 +35,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Read = Callable[[bytes], Message]
 """Makes a message of its bytes. Raises DecodeError."""
 
-_REQUEST_ID = re.compile(r"[0-9A-Za-z._:-]{1,64}\Z", re.ASCII)
+_AUTHORIZATION = "authorization"
 _MAKE_ONE = "send `authorization: Bearer TOKEN`; make a token with `hibana-server token --subject NAME`"
 
 
@@ -74,17 +72,14 @@ class Edge(grpc.GenericRpcHandler):
         handler, needs_token = known
         if not needs_token:
             return handler
-        authorization, request_id, traceparent, count = "", "", "", 0
-        for key, value in handler_call_details.invocation_metadata or ():
-            if key == "authorization":
-                authorization, count = str(value), count + 1
-            elif key == "x-request-id" and isinstance(value, str) and _REQUEST_ID.match(value):
-                request_id = value
-            elif key == "traceparent":
-                traceparent = str(value)
-        call = CurrentCall(method, request_id, None, time.perf_counter(), traceparent=traceparent)
+        pairs = handler_call_details.invocation_metadata or ()
+        metadata: dict[str, Any] = dict(pairs)
+        call = CurrentCall(method, metadata.get("x-request-id", ""), metadata.get("traceparent", ""))
         try:
-            call.caller = self._authenticate(authorization, count)
+            if len(metadata) != len(pairs) and sum(key == _AUTHORIZATION for key, _ in pairs) > 1:
+                raise Unauthenticated(f"several credentials in one call; {_MAKE_ONE}")
+            authorization = metadata.get(_AUTHORIZATION, "")
+            call.caller = self._verifier.verify(_bearer_token(metadata.get(_AUTHORIZATION)))
         except HibanaError as error:
             return self._refuse(call, error)
         except Exception:
@@ -103,16 +98,6 @@ class Edge(grpc.GenericRpcHandler):
                 return known
         return None
 
-    def _authenticate(self, authorization: str, count: int) -> Caller:
-        if count == 0:
-            raise Unauthenticated(f"no credentials; {_MAKE_ONE}", reason="TOKEN_MISSING")
-        if count > 1:
-            raise Unauthenticated(f"several credentials in one call; {_MAKE_ONE}")
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise Unauthenticated(f"the credentials are not a bearer token; {_MAKE_ONE}")
-        return self._verifier.verify(token.strip())
-
     def _refuse(self, call: CurrentCall, error: HibanaError) -> Handler:
         async def refuse(_requests: AsyncIterator[Any], context: Context) -> None:
             self._finish(call, code_of(error).name, error.reason)
@@ -125,14 +110,15 @@ class Edge(grpc.GenericRpcHandler):
         methods = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
         inner: Any = next(m for m in methods if m is not None)
         read = cast("Read", handler.request_deserializer)
+        streaming, with_peers = handler.request_streaming, self._with_peers
 
         async def serve(received: Any, context: Context) -> Any:
             call = CURRENT.get()
-            if self._with_peers:
+            if with_peers:
                 call.peer = peer_name(context.auth_context())
             code, reason = "OK", ""
             try:
-                request = _each_read(received, read) if handler.request_streaming else _read(received, read)
+                request = _each_read(received, read) if streaming else _read(received, read)
                 received = None  # megabytes, perhaps, for as long as the call waits
                 return await inner(request, context)
             except HibanaError as error:
@@ -171,6 +157,16 @@ class Edge(grpc.GenericRpcHandler):
             return
         told = {"reason": reason} if reason else {}
         log.info("call", code=code, ms=round(seconds * 1000, 3), **told, **call.log_fields())
+
+
+def _bearer_token(authorization: str | None) -> str:
+    """Return the token of the header. Raises Unauthenticated."""
+    if authorization is None:
+        raise Unauthenticated(f"no credentials; {_MAKE_ONE}", reason="TOKEN_MISSING")
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated(f"the credentials are not a bearer token; {_MAKE_ONE}")
+    return token.strip()
 
 
 def _defect(call: CurrentCall) -> Internal:

@@ -71,12 +71,12 @@ class ExecutorServicer(pb_grpc.ExecutorServicer):
         try:
             if await run.outlives():
                 await context.send_initial_metadata(((EXECUTION_KEY, execution_name(run.execution.uid)),))
-            ended = await run.wait()
+            await run.wait()
         except BaseException:
             run.cancel()
             raise
         stdout, stderr = _fit(run.stdout, run.stderr)
-        return invoke_response(ended, stdout, stderr, typed=request.WhichOneof("arguments") == "typed_arguments")
+        return invoke_response(run, stdout, stderr, typed=request.WhichOneof("arguments") == "typed_arguments")
 
     async def CancelExecution(self, request: pb.CancelExecutionRequest, context: Context) -> pb.CancelExecutionResponse:
         """Stop an execution."""
@@ -133,8 +133,8 @@ async def _write_events(run: Run, context: Context, *, typed: bool) -> None:
             for part in _parts(piece):
                 sequence += 1
                 await _write(context, output_event(sequence, part))
-    ended = await run.wait()
-    await _write(context, result_event(sequence + 1, ended, typed=typed))
+    await run.wait()
+    await _write(context, result_event(sequence + 1, run, typed=typed))
 
 
 async def _write(context: Context, event: execution_pb2.ExecutionEvent) -> None:

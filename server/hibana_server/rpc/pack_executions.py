@@ -23,7 +23,7 @@ from hibana_server.rpc.pack_modules import module_name, version_name
 from hibana_server.rpc.pack_values import Request, fill_result, pack_json_text, unpack_arguments
 from hibana_server.rpc.times import fill_nanoseconds, pack_seconds, pack_time, unpack_seconds, unpack_time
 from hibana_server.services.calls import Call
-from hibana_server.services.run import Ended
+from hibana_server.services.run import Run
 
 STATES = {state: pb.ExecutionState.Value(f"EXECUTION_STATE_{state.name}") for state in State}
 STATES_BACK = {number: state for state, number in STATES.items()}
@@ -106,9 +106,9 @@ def output_event(sequence: int, piece: Output) -> pb.ExecutionEvent:
             return pb.ExecutionEvent(sequence=sequence, log=line)
 
 
-def result_event(sequence: int, ended: Ended, *, typed: bool) -> pb.ExecutionEvent:
-    """Make the last event."""
-    execution = ended.execution
+def result_event(sequence: int, run: Run, *, typed: bool) -> pb.ExecutionEvent:
+    """Make the last event, of a run that is over."""
+    execution = run.execution
     event = pb.ExecutionEvent(
         sequence=sequence,
         result=pb.ExecutionResult(
@@ -120,27 +120,27 @@ def result_event(sequence: int, ended: Ended, *, typed: bool) -> pb.ExecutionEve
     )
     fill_usage(event.result.usage, execution.usage)
     if execution.outcome is Outcome.OK:
-        fill_result(event.result.result, ended.results, ended.result_types, typed=typed)
+        fill_result(event.result.result, run.results, run.result_types, typed=typed)
     return event
 
 
-def invoke_response(ended: Ended, stdout: bytes, stderr: bytes, *, typed: bool) -> executor_pb2.InvokeResponse:
-    """Make the answer of Invoke; `stdout` and `stderr` are what fits into it."""
-    execution = ended.execution
+def invoke_response(run: Run, stdout: bytes, stderr: bytes, *, typed: bool) -> executor_pb2.InvokeResponse:
+    """Make the answer of Invoke, of a run that is over; `stdout` and `stderr` are what fits into it."""
+    execution = run.execution
     # Submessages are filled in place: handing them to the constructor copies each.
     response = executor_pb2.InvokeResponse(
-        execution=execution_name(execution.uid),
+        execution=_PREFIX + execution.uid,
         version=version_name(execution.module_uid, execution.version),
         outcome=_outcome(execution),
         cache=_cache(execution),
     )
-    output = execution.output
-    if output.stdout_size or output.stderr_size:
+    if stdout or stderr:
+        output = execution.output
         response.stdout, response.stdout_truncated = stdout, len(stdout) < output.stdout_size
         response.stderr, response.stderr_truncated = stderr, len(stderr) < output.stderr_size
     fill_usage(response.usage, execution.usage)
     if execution.outcome is Outcome.OK:
-        fill_result(response.result, ended.results, ended.result_types, typed=typed)
+        fill_result(response.result, run.results, run.result_types, typed=typed)
     elif execution.failure is not None:
         response.failure.CopyFrom(pack_failure(execution.failure))
     return response

@@ -9,7 +9,7 @@ from google.protobuf import struct_pb2
 
 from hibana.v1 import execution_pb2, executor_pb2, value_pb2
 from hibana_server.domain.errors import Invalid
-from hibana_server.domain.values import CORE_TYPES, Arguments, Core, Json, JsonArguments, Typed, TypedArguments, to_json
+from hibana_server.domain.values import CORE_TYPES, Arguments, Core, Json, JsonArguments, TypedArguments, to_json
 
 MAX_VALUES = 50_000
 """JSON values in the arguments of one call, those inside of others counted too."""
@@ -25,7 +25,14 @@ def unpack_arguments(request: Request) -> Arguments:
     """Unpack the arguments of a call; none at all is an empty JSON list."""
     form = request.WhichOneof("arguments")
     if form == "typed_arguments":
-        return TypedArguments(tuple([_typed(i, v) for i, v in enumerate(request.typed_arguments.values)]))
+        values = request.typed_arguments.values
+        fields: list[str] = [value.WhichOneof("kind") or "" for value in values]
+        if "" in fields:
+            raise Invalid.field(f"arguments[{fields.index('')}]", "has no kind set", reason="ARGUMENTS_INVALID")
+        return TypedArguments(
+            tuple([_KINDS[field] for field in fields]),
+            tuple([getattr(value, field) for value, field in zip(values, fields, strict=True)]),
+        )
     if form == "json_arguments":
         return JsonArguments(tuple(map(_JsonReader().read, request.json_arguments.values)))
     return JsonArguments()
@@ -55,13 +62,6 @@ def pack_json_list(values: Iterable[Json]) -> struct_pb2.ListValue:
 def pack_json_text(text: str) -> struct_pb2.ListValue:
     """Pack a JSON array that is kept as text."""
     return pack_json_list(json.loads(text))
-
-
-def _typed(index: int, value: value_pb2.Value) -> Typed:
-    kind = value.WhichOneof("kind")
-    if kind is None:
-        raise Invalid.field(f"arguments[{index}]", "has no kind set", reason="ARGUMENTS_INVALID")
-    return Typed(_KINDS[kind], getattr(value, kind))
 
 
 class _JsonReader:

@@ -30,27 +30,27 @@ class Admission:
         """Tell whether a caller holds all the places it may."""
         return self.callers[caller] >= self._share
 
-    def fits(self, memory_bytes: int) -> bool:
-        """Tell whether so much memory may be promised now."""
-        return self._fits(self.reserved_bytes, memory_bytes)
-
     def allows(self, claim: Claim) -> bool:
         """Tell whether a call may run now, as far as memory and its caller's places go."""
-        return self.fits(claim.memory_bytes) and not self.full(claim.caller)
+        return self._fits(self.reserved_bytes, claim.memory_bytes) and not self.full(claim.caller)
 
-    def take(self, claim: Claim) -> None:
-        """Count a call as running."""
+    def try_take(self, claim: Claim) -> bool:
+        """Count a call as running if it may run now (`allows`); tell whether it may."""
+        held = self.callers.get(claim.caller, 0)
+        if held >= self._share or not self._fits(self.reserved_bytes, claim.memory_bytes):
+            return False
         self.reserved_bytes += claim.memory_bytes
-        self.callers[claim.caller] += 1
+        self.callers[claim.caller] = held + 1
+        return True
 
-    def give_back(self, caller: str, memory_bytes: int) -> None:
+    def give_back(self, claim: Claim) -> None:
         """Count a call as ended."""
-        self.reserved_bytes -= memory_bytes
-        left = self.callers[caller] - 1
+        self.reserved_bytes -= claim.memory_bytes
+        left = self.callers[claim.caller] - 1
         if left > 0:
-            self.callers[caller] = left
+            self.callers[claim.caller] = left
         else:
-            del self.callers[caller]
+            del self.callers[claim.caller]
 
     def next_tiers(self, waiting: Iterable[Ticket[Any]]) -> Counter[Tier]:
         """Count by tier the calls, in turn, that only lack a worker; as many as there are places at most."""

@@ -35,6 +35,9 @@ _MAX_THREADS = 8
 _FROM_WORKER = {o.value: o for o in Outcome if o not in {Outcome.CANCELLED, Outcome.BAD_OUTPUT}}
 """Outcomes a worker can know of."""
 _NOTHING: list[Output] = []
+_TAG_AT = HEADER.size + 1
+"""Where a frame's tag stands, behind its length and the head of its array."""
+_DONE_TAG = Done.__struct_config__.tag
 
 
 class ProtocolError(Exception):
@@ -44,17 +47,17 @@ class ProtocolError(Exception):
 class Answers:
     """Takes the answers to one job apart."""
 
-    __slots__ = ("_call", "_job", "_output_left", "_rest", "done", "loaded")
+    # Made for every call: what a short one never has is set by those that do.
+    loaded = False
+    """Whether the worker told that it has loaded the module and the guest begins."""
+    done: Done | None = None
+    """The last answer, once it is there."""
+    _rest = b""
 
     def __init__(self, job: Job, call: int) -> None:
         self._job = job
         self._call = call
         self._output_left = job.limits.output_bytes
-        self._rest = b""
-        self.loaded = False
-        """Whether the worker told that it has loaded the module and the guest begins."""
-        self.done: Done | None = None
-        """The last answer, once it is there."""
 
     def take(self, received: bytes | memoryview) -> list[Output]:
         """Take bytes as they arrive and return the output in them, in order. Raises ProtocolError.
@@ -63,6 +66,13 @@ class Answers:
         """
         data = self._rest + received if self._rest else received
         position, size = 0, len(data)
+        if size > _TAG_AT and data[_TAG_AT] == _DONE_TAG and HEADER.unpack_from(data)[0] == size - HEADER.size:
+            # Nothing but one frame, and by its looks the end: all that a short call has to say.
+            frame = _decode(data[HEADER.size :])
+            if isinstance(frame, Done) and size <= MAX_FROM_WORKER:
+                self._rest = b""
+                self._take_done(frame)
+                return _NOTHING
         pieces: _Pieces | None = None
         while size - position >= HEADER.size:
             (length,) = HEADER.unpack_from(data, position)
@@ -97,16 +107,16 @@ class Answers:
         if outcome is None:
             raise ProtocolError("an outcome that no worker knows of")
         usage = Usage(
-            _between(done.execution_ns, elapsed_ns),
-            _between(done.cpu_ns, elapsed_ns * _MAX_THREADS),
-            _between(done.memory_bytes, job.limits.memory_bytes),
+            min(max(done.execution_ns, 0), elapsed_ns),
+            min(max(done.cpu_ns, 0), elapsed_ns * _MAX_THREADS),
+            min(max(done.memory_bytes, 0), job.limits.memory_bytes),
         )
         if outcome is Outcome.OK:
-            return RunEnd(outcome, _checked(done.results, job.result_types), usage=usage)
+            return RunEnd(outcome, _checked(done.results, job.result_types), None, usage)
         failure = Failure(
             code=clean(done.code, 64),
             message=cut_utf8(clean(done.message, 1024), 1024),
-            exit_code=_between(done.exit_code, 2**31 - 1, -(2**31)),
+            exit_code=min(max(done.exit_code, -(2**31)), 2**31 - 1),
             backtrace=tuple(clean(frame) for frame in done.backtrace[:_MAX_FRAMES]),
         )
         if outcome is Outcome.LOST:
@@ -186,10 +196,6 @@ def _check_line(frame: Out) -> None:
         raise ProtocolError("a log line that is no text") from None
     if not 0 <= frame.level <= _MAX_LEVEL:
         raise ProtocolError("a log level that does not exist")
-
-
-def _between(value: int, most: int, least: int = 0) -> int:
-    return min(max(value, least), most)
 
 
 _RANGES = {"s32": 2**31, "s64": 2**63}

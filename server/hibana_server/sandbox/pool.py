@@ -114,9 +114,9 @@ class Pool:
 
     def try_acquire(self, claim: Claim) -> ReservedSandbox | None:
         """Return an idle sandbox at once, or None when the call would have to wait."""
-        if self._stopping or len(self._waiting) or not self._admission.allows(claim):
+        if self._stopping or self._waiting.count or not self._admission.try_take(claim):
             return None
-        return self._reserve(claim, self._trust(claim))
+        return self._reserve(claim)
 
     async def acquire(self, claim: Claim) -> ReservedSandbox:
         """Wait for a sandbox. Raises Exhausted at once when the queue is full, Unavailable while stopping."""
@@ -140,9 +140,11 @@ class Pool:
 
     def _trust(self, claim: Claim) -> str:
         """Spell what calls that may share a worker have in common. Code of operators is trusted by all callers."""
-        if claim.tier is not Tier.USER or not self._settings.isolate_callers:
-            return ""
-        return f"{claim.caller}\0{claim.owner}"
+        trust = claim.trust
+        if trust is None:
+            shared = claim.tier is not Tier.USER or not self._settings.isolate_callers
+            trust = claim.trust = "" if shared else f"{claim.caller}\0{claim.owner}"
+        return trust
 
     def _check_hope(self) -> None:
         """Raise Unavailable while no worker can be made and there is none."""
@@ -163,25 +165,24 @@ class Pool:
         self._counts["refused"] += 1
         raise Exhausted(f"{waiting} wait for a sandbox already; try again later", retry_after=_RETRY_SECONDS)
 
-    def _reserve(self, claim: Claim, trust: str) -> ReservedSandbox | None:
-        worker = self._idle.take(claim.tier, trust, claim.key)
+    def _reserve(self, claim: Claim) -> ReservedSandbox | None:
+        """Take a worker for an admitted call; without one the admission is taken back."""
+        worker = self._idle.take(claim.tier, self._trust(claim), claim.key)
         if worker is None:
+            self._admission.give_back(claim)
             return None
         if worker.trust is None:
             # The next stranger's call shall find a fresh one.
             self._loop.call_soon(self._pump)
-        self._admission.take(claim)
-        return ReservedSandbox(self, worker, claim, trust)
+        return ReservedSandbox(self, worker, claim)
 
     # ------------------------------------------------------------ told by sandboxes and workers
 
-    def freed(self, caller: str, memory_bytes: int) -> None:
-        """Take back what a reservation held."""
-        self._admission.give_back(caller, memory_bytes)
-
-    def ended(self, end: RunEnd) -> None:
-        """Take note of the end of a run."""
-        self._ends[end.outcome] += 1
+    def freed(self, claim: Claim, end: RunEnd | None) -> None:
+        """Take back what a reservation held; with the end of its run if there was one."""
+        self._admission.give_back(claim)
+        if end is not None:
+            self._ends[end.outcome] += 1
 
     def took_back(self, worker: WorkerProcess) -> None:
         """Take a worker that has nothing to do, or has ended."""
@@ -195,7 +196,7 @@ class Pool:
             self._idle.add(worker)
             if worker.calls:
                 self._source.worked()
-            if not len(self._waiting):
+            if not self._waiting.count:
                 return  # nobody to serve: the end of most calls
         self._pump()
 
@@ -316,10 +317,10 @@ class Pool:
         claim = ticket.claim
         if self._admission.full(claim.caller):
             return Offer.PASSED
-        if not self._admission.fits(claim.memory_bytes):
+        if not self._admission.try_take(claim):
             # Small calls would take what comes free before it is ever enough for this one.
             return Offer.HELD
-        sandbox = self._reserve(claim, ticket.trust)
+        sandbox = self._reserve(claim)
         if sandbox is None:
             return Offer.PASSED
         ticket.ready.set_result(sandbox)

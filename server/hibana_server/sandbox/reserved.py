@@ -13,11 +13,8 @@ from hibana_server.sandbox.worker_process import WorkerProcess
 class Lender(Protocol):
     """Where reserved workers come from and go back to."""
 
-    def freed(self, caller: str, memory_bytes: int) -> None:
-        """Take back the memory and the place of a reservation."""
-
-    def ended(self, end: RunEnd) -> None:
-        """Take note of the end of a run."""
+    def freed(self, claim: Claim, end: RunEnd | None) -> None:
+        """Take back the memory and the place of a reservation; with the end of its run if there was one."""
 
     def took_back(self, worker: WorkerProcess) -> None:
         """Take a worker back that ran nothing; after a run the worker tells by itself."""
@@ -26,24 +23,23 @@ class Lender(Protocol):
 class ReservedSandbox:
     """A worker reserved for one job (`domain.ports.Sandbox`). It is the job's sink, and passes on to the caller's."""
 
-    __slots__ = ("_caller", "_lender", "_memory_bytes", "_released", "_sink", "_trust", "_worker", "warm")
+    # Made for every call: what follows the start has its default here.
+    _released = False
+    _sink: RunSink | None = None
 
-    def __init__(self, lender: Lender, worker: WorkerProcess, claim: Claim, trust: str) -> None:
+    def __init__(self, lender: Lender, worker: WorkerProcess, claim: Claim) -> None:
         self.warm = claim.key in worker.held
         self._lender = lender
         self._worker = worker
-        self._trust = trust
-        self._caller = claim.caller
-        self._memory_bytes = claim.memory_bytes
-        self._released = False
-        self._sink: RunSink | None = None
+        self._claim = claim
 
     def start(self, job: Job, sink: RunSink) -> None:
         """Run the job; the worker returns to the pool by itself."""
         self._sink = sink
-        self._worker.trust, self._worker.caller = self._trust, self._caller
+        worker, claim = self._worker, self._claim
+        worker.trust, worker.caller = claim.trust, claim.caller
         try:
-            self._worker.start(job, self)
+            worker.start(job, self)
         except BaseException:
             self._sink = None  # nothing runs: whoever reserved the worker can still give it back
             raise
@@ -55,7 +51,7 @@ class ReservedSandbox:
 
     def release(self) -> None:
         """Give the worker back unused; harmless when it was given back, or runs a job."""
-        if self._sink is None and self._free():
+        if self._sink is None and self._free(None):
             self._lender.took_back(self._worker)
 
     def output(self, pieces: Sequence[Output]) -> None:
@@ -65,14 +61,13 @@ class ReservedSandbox:
 
     def ended(self, end: RunEnd) -> None:
         """Free the reservation and pass the end on."""
-        self._free()
-        self._lender.ended(end)
+        self._free(end)
         if self._sink is not None:
             self._sink.ended(end)
 
-    def _free(self) -> bool:
+    def _free(self, end: RunEnd | None) -> bool:
         if self._released:
             return False
         self._released = True
-        self._lender.freed(self._caller, self._memory_bytes)
+        self._lender.freed(self._claim, end)
         return True

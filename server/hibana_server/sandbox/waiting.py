@@ -41,10 +41,11 @@ class Waiting(Generic[T]):
 
     def __init__(self) -> None:
         self._callers: OrderedDict[str, deque[Ticket[T]]] = OrderedDict()
-        self._count = 0
+        self.count = 0
+        """How many wait."""
 
     def __len__(self) -> int:
-        return self._count
+        return self.count
 
     def __iter__(self) -> Iterator[Ticket[T]]:
         """Yield the calls in the order of turns: the first of every caller, then the second of every caller."""
@@ -72,14 +73,14 @@ class Waiting(Generic[T]):
     def add(self, ticket: Ticket[T]) -> None:
         """Append a call to its caller's line."""
         self._callers.setdefault(ticket.claim.caller, deque()).append(ticket)
-        self._count += 1
+        self.count += 1
 
     def remove(self, ticket: Ticket[T]) -> None:
         """Take a call out; harmless when it is not in."""
         tickets = self._callers.get(ticket.claim.caller)
         if tickets is not None and ticket in tickets:
             tickets.remove(ticket)
-            self._count -= 1
+            self.count -= 1
             if not tickets:
                 del self._callers[ticket.claim.caller]
 
@@ -106,4 +107,4 @@ class Waiting(Generic[T]):
                 if not ticket.ready.done():
                     ticket.ready.set_exception(error)
         self._callers.clear()
-        self._count = 0
+        self.count = 0

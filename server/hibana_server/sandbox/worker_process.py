@@ -102,10 +102,8 @@ class WorkerProcess:
             self._loop.call_soon(self._end, self._broken_off())
             return
         seconds = job.limits.timeout + self._grace
-        self._loads = job.artifact.key not in self.held
-        if self._loads:
-            seconds += _LOAD_SECONDS
-        self._alarms.set(self, seconds, self._overdue)
+        loads = self._loads = job.artifact.key not in self.held
+        self._alarms.set(self, seconds + _LOAD_SECONDS if loads else seconds, self._overdue)
         self._send(frame)
 
     def _overdue(self) -> None:
@@ -205,19 +203,18 @@ class WorkerProcess:
         if answers is None:
             raise ProtocolError("bytes that belong to no job")
         output = answers.take(received)
-        if self._loads and answers.loaded and self._job is not None:
-            # The time to load is over, used or not.
-            self._loads = False
-            self._alarms.set(self, self._job.limits.timeout + self._grace, self._overdue)
-        if answers.done is None:
+        done, job = answers.done, self._job
+        if done is None:
+            if self._loads and answers.loaded and job is not None:
+                # The time to load is over, used or not.
+                self._loads = False
+                self._alarms.set(self, job.limits.timeout + self._grace, self._overdue)
             if output:
                 self._pass_on(output)
             return
         if self._unsent:
             raise ProtocolError("the end of a job that was not sent yet")
         end = answers.end(time.perf_counter_ns() - self._started)
-        job = self._job
-        done = answers.done
         if done.evicted:
             self.held.difference_update(done.evicted)
         if done.loaded and job is not None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from hibana_server.domain.errors import Invalid
 from hibana_server.domain.executions import Input, Limits
-from hibana_server.domain.modules import Export
 from hibana_server.domain.values import Arguments, Core, JsonArguments, json_text
 
 DEFAULT_FUNCTION = "_start"
@@ -69,9 +68,9 @@ def effective_limits(call: Call, ceiling: Limits) -> Limits:
     return Limits(memory, max(timeout, MIN_TIMEOUT), ceiling.output_bytes)
 
 
-def recorded_input(call: Call, values: tuple[Core, ...], export: Export) -> Input:
-    """Return the input as the record keeps it."""
-    arguments = json_text(values, [p.type for p in export.parameters])
+def recorded_input(call: Call, values: tuple[Core, ...], kinds: tuple[str, ...]) -> Input:
+    """Return the input as the record keeps it; `kinds` are the types of the values."""
+    arguments = json_text(values, kinds)
     if not call.has_wasi_input:
         return Input(arguments)
     digest = hashlib.sha256(call.stdin).hexdigest() if call.stdin else ""

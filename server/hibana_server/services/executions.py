@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from hibana_server.domain.access import Action
-from hibana_server.domain.alarms import Alarms
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import FailedPrecondition, Invalid, NotFound, Unavailable
 from hibana_server.domain.executions import Cache, Execution, Outcome, State
@@ -17,7 +16,6 @@ from hibana_server.domain.ports import (
     Artifact,
     Artifacts,
     BlobStore,
-    Claim,
     ExecutionFilter,
     ExecutionStore,
     Job,
@@ -26,11 +24,10 @@ from hibana_server.domain.ports import (
 )
 from hibana_server.domain.references import UID, parse
 from hibana_server.domain.tiers import Tier
-from hibana_server.domain.values import coerce
 from hibana_server.services import paging
 from hibana_server.services.calls import DEFAULT_FUNCTION, Call, check_input, effective_limits, recorded_input
 from hibana_server.services.catalog import Catalog
-from hibana_server.services.run import Run
+from hibana_server.services.run import LONG_RUN, Run
 from hibana_server.services.targets import Target
 
 MAX_KNOWN_ARTIFACTS = 4096
@@ -61,11 +58,12 @@ class Executions:
         self._artifacts = artifacts
         self._blobs = blobs
         self._pool = pool
-        self._store = store
+        self.store = store
+        self._looks_for_long = False
+        """Whether a look for runs that have become long is due."""
         self._on_done = on_done
         self._running: dict[str, tuple[Run, Tier]] = {}
         self._known: dict[tuple[str, Tier], Artifact] = {}
-        self._alarms = Alarms()
         self._admitting = True
         self._one_ended = asyncio.Event()
 
@@ -111,20 +109,27 @@ class Executions:
         seen = self._catalog.generation
         module, version = target.module, target.version
         function = call.function or DEFAULT_FUNCTION
-        export = target.function(function)
-        check_input(call, wasi=target.wasi)
-        arguments = coerce(call.arguments, export)
-        sandbox, artifact, cache = await self._reserve(
-            caller, target, effective_limits(call, target.ceiling).memory_bytes
-        )
+        found = target.function(function)
+        if call.has_wasi_input:
+            check_input(call, wasi=target.wasi)
+        arguments = found.core_values(call.arguments)
+        limits = effective_limits(call, target.ceiling)
+        artifact, cache = target.artifact, Cache.MEMORY
+        sandbox: Sandbox | None = None
+        if artifact is not None:
+            sandbox = self._pool.try_acquire(target.claim(caller.subject, artifact, limits.memory_bytes))
+        waited = artifact is None or sandbox is None or not sandbox.warm
+        if artifact is None or sandbox is None or waited:
+            sandbox, artifact, cache = await self._reserve(caller, target, limits.memory_bytes, sandbox)
         run: Run | None = None
         try:
-            # All anew: waiting for a sandbox took some of the deadline, and meanwhile the service may be stopping and
-            # the module disabled. Whatever changes from here on finds the run among those that run.
-            if self._catalog.changed_since(seen):
-                await self._catalog.runnable(caller, call.reference)
-            self._check_admitting()
-            limits = effective_limits(call, target.ceiling)
+            if waited:
+                # All anew: waiting for a sandbox took some of the deadline, and meanwhile the service may be stopping
+                # and the module disabled. Whatever changes from here on finds the run among those that run.
+                if self._catalog.changed_since(seen):
+                    await self._catalog.runnable(caller, call.reference)
+                self._check_admitting()
+                limits = effective_limits(call, target.ceiling)
             now = now_us()
             execution = Execution(
                 uid=uuid7(),
@@ -134,7 +139,7 @@ class Executions:
                 caller=caller.subject,
                 function=function,
                 state=State.RUNNING,
-                input=recorded_input(call, arguments, export),
+                input=recorded_input(call, arguments, found.kinds),
                 limits=limits,
                 create_time=now,
                 request_id=call.request_id,
@@ -145,7 +150,7 @@ class Executions:
                 artifact=artifact,
                 function=function,
                 arguments=arguments,
-                result_types=export.results,
+                result_types=found.results,
                 limits=limits,
                 host_functions=target.policy.host_functions,
                 program=module.name,
@@ -153,20 +158,13 @@ class Executions:
                 env=tuple(call.env.items()) if call.env else (),
                 stdin=call.stdin,
             )
-            run = Run(
-                execution,
-                export.results,
-                sandbox,
-                self._store,
-                self,
-                self._alarms,
-                keep_events=keep_events,
-                head_bytes=head_bytes,
-            )
+            run = Run(execution, found.results, sandbox, self, keep_events=keep_events, head_bytes=head_bytes)
             self._running[execution.uid] = (run, module.tier)
+            if not self._looks_for_long:
+                self._look_again()
             if keep_events:
                 # The first event tells the name, and from then on a crash must leave a record.
-                await self._store.begin(execution)
+                await self.store.begin(execution)
             sandbox.start(job, run)
         except BaseException:
             sandbox.release()
@@ -174,6 +172,19 @@ class Executions:
                 self._not_started(run.execution, has_row=keep_events)
             raise
         return run
+
+    def _look_again(self) -> None:
+        self._looks_for_long = True
+        asyncio.get_running_loop().call_later(LONG_RUN, self._look_for_long, frozenset(self._running))
+
+    def _look_for_long(self, before: frozenset[str]) -> None:
+        """Tell the runs that were there at the last look, and still are, that they are long."""
+        self._looks_for_long = False
+        for uid, (run, _) in list(self._running.items()):
+            if uid in before and not run.is_long:
+                run.grown_long()
+        if self._running:
+            self._look_again()
 
     def finished(self, run: Run) -> None:
         """Take note that a run is over."""
@@ -190,12 +201,12 @@ class Executions:
         self._running.pop(execution.uid, None)
         if has_row:
             cancelled = replace(execution, state=State.DONE, outcome=Outcome.CANCELLED, end_time=now_us())
-            self._store.finish(cancelled).add_done_callback(_forget)
+            self.store.finish(cancelled).add_done_callback(_forget)
 
     async def get(self, caller: Caller, uid: str) -> Execution:
         """Return a record, whole. Raises NotFound for others' executions like for unknown ones."""
         running = self._running.get(uid)
-        record = running[0].execution if running is not None else await self._store.get(uid) if UID.match(uid) else None
+        record = running[0].execution if running is not None else await self.store.get(uid) if UID.match(uid) else None
         if record is None or not (caller.is_admin or record.caller == caller.subject):
             raise NotFound("no such execution, or not one of yours; `hibana executions list` shows those that are")
         return record
@@ -208,7 +219,8 @@ class Executions:
             raise FailedPrecondition("the execution has ended already", reason="EXECUTION_ENDED")
         run, _ = running
         run.cancel()
-        return (await run.wait()).execution
+        await run.wait()
+        return run.execution
 
     async def list_executions(
         self, caller: Caller, where: ExecutionFilter, module: str, *, page_size: int, page_token: str
@@ -224,25 +236,28 @@ class Executions:
                 return ExecutionList((), "", 0)
             where = replace(where, caller=caller.subject)
         cursor = paging.unseal(page_token, where)
-        page = await self._store.list_executions(where, limit=paging.page_size(page_size), cursor=cursor)
+        page = await self.store.list_executions(where, limit=paging.page_size(page_size), cursor=cursor)
         return ExecutionList(page.executions, paging.seal(page.next_cursor, where), page.total_size)
 
-    async def _reserve(self, caller: Caller, target: Target, memory_bytes: int) -> tuple[Sandbox, Artifact, Cache]:
-        """Reserve a sandbox and make sure that the module's artifact is there, in the cheapest order.
+    async def _reserve(
+        self, caller: Caller, target: Target, memory_bytes: int, sandbox: Sandbox | None
+    ) -> tuple[Sandbox, Artifact, Cache]:
+        """Reserve a sandbox, unless one is, and make sure that the module's artifact is there, in the cheapest order.
 
         A module that was never asked for is looked up (or compiled) before a sandbox is held for it.
         """
-        tier = target.module.tier
-        artifact = self._known.get((target.version.sha256, tier))
-        fresh = artifact is None
+        artifact = target.artifact = target.artifact or self._known.get((target.version.sha256, target.module.tier))
+        looked_up = False
         if artifact is None:
-            artifact = await self._ensure(target, caller)
-        claim = Claim(tier, caller.subject, target.module.owner, artifact.key, memory_bytes)
-        idle = self._pool.try_acquire(claim)
-        sandbox = idle or await self._pool.acquire(claim)
+            artifact, looked_up = await self._ensure(target, caller), True
+        if sandbox is None:
+            claim = target.claim(caller.subject, artifact, memory_bytes)
+            sandbox = self._pool.try_acquire(claim)
+            if sandbox is None:
+                sandbox, looked_up = await self._pool.acquire(claim), False
         if sandbox.warm:
             return sandbox, artifact, Cache.MEMORY
-        if not fresh or idle is None:  # looked up long ago: the file may have been evicted
+        if not looked_up:  # long ago, that is: the file may have been evicted
             try:
                 artifact = await self._ensure(target, caller)
             except BaseException:
@@ -255,7 +270,7 @@ class Executions:
         artifact = await self._artifacts.ensure(sha256, tier, target.policy, self._blobs, caller.subject)
         if len(self._known) >= MAX_KNOWN_ARTIFACTS:
             self._known.clear()
-        self._known[sha256, tier] = replace(artifact, cache=Cache.DISK)
+        self._known[sha256, tier] = target.artifact = replace(artifact, cache=Cache.DISK)
         return artifact
 
 

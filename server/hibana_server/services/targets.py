@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from hibana_server.domain.errors import NotFound
 from hibana_server.domain.executions import Limits
 from hibana_server.domain.modules import Convention, Export, Module, ModuleFacts, ModuleVersion
+from hibana_server.domain.ports import Artifact, Claim
 from hibana_server.domain.text import cut_utf8
 from hibana_server.domain.tiers import TierPolicy
-from hibana_server.domain.values import signature
+from hibana_server.domain.values import Arguments, Core, TypedArguments, coerce, signature
 from hibana_server.services.calls import DEFAULT_FUNCTION
 
 _SHOWN_FUNCTIONS = 20
+_KEPT_CLAIMS = 256
+"""Callers of one version whose claims are kept."""
 _WASI = frozenset({Convention.WASI_COMMAND, Convention.WASI_REACTOR})
+
+
+class Function:
+    """An exported function that can be called."""
+
+    __slots__ = ("export", "kinds", "results")
+
+    def __init__(self, export: Export) -> None:
+        self.export = export
+        self.kinds = tuple(parameter.type for parameter in export.parameters)
+        """Types of the parameters."""
+        self.results = export.results
+
+    def core_values(self, arguments: Arguments) -> tuple[Core, ...]:
+        """Turn arguments into core values that fit. Raises Invalid(ARGUMENTS_INVALID) naming the index."""
+        if isinstance(arguments, TypedArguments) and arguments.kinds == self.kinds:
+            # Each of its own kind: the contract's types hold the same range.
+            return cast("tuple[Core, ...]", arguments.values)
+        return coerce(arguments, self.export)
 
 
 class Target:
     """A version that the caller may run."""
 
-    __slots__ = ("_functions", "ceiling", "module", "policy", "version", "wasi")
+    __slots__ = ("_claims", "_functions", "artifact", "ceiling", "module", "policy", "version", "wasi")
 
     def __init__(self, module: Module, version: ModuleVersion, policy: TierPolicy) -> None:
         self.module = module
@@ -26,14 +50,27 @@ class Target:
         self.wasi = uses_wasi(version.facts)
         self.ceiling = ceiling(module, policy)
         """Limits of tier and module; a request only lowers them."""
-        self._functions: dict[str, Export] = {}
+        self.artifact: Artifact | None = None
+        """Where its code was found last, once it was."""
+        self._functions: dict[str, Function] = {}
+        self._claims: dict[str, Claim] = {}
 
-    def function(self, name: str) -> Export:
+    def claim(self, caller: str, artifact: Artifact, memory_bytes: int) -> Claim:
+        """Return what a call asks of the pool; the same one for every call of a caller with the same limit."""
+        claim = self._claims.get(caller)
+        if claim is None or claim.memory_bytes != memory_bytes or claim.key != artifact.key:
+            if len(self._claims) >= _KEPT_CLAIMS:
+                self._claims.clear()
+            claim = Claim(self.module.tier, caller, self.module.owner, artifact.key, memory_bytes)
+            self._claims[caller] = claim
+        return claim
+
+    def function(self, name: str) -> Function:
         """Return the exported function to call. Raises NotFound(FUNCTION_NOT_FOUND) with those that are there."""
-        export = self._functions.get(name)
-        if export is None:
-            export = self._functions[name] = find_function(self.version.facts, name)
-        return export
+        function = self._functions.get(name)
+        if function is None:
+            function = self._functions[name] = Function(find_function(self.version.facts, name))
+        return function
 
 
 def find_function(facts: ModuleFacts, name: str) -> Export:

@@ -58,11 +58,13 @@ class Metrics:
     def call(self, method: str, code: str, seconds: float) -> None:
         """Count a finished call."""
         key = (method, code)
-        self._calls[key] = self._calls.get(key, 0) + 1
+        calls = self._calls
+        calls[key] = calls.get(key, 0) + 1
         times = self._call_times.get(method)
         if times is None:
             times = self._call_times[method] = _Times()
-        times.add(seconds)
+        times.total += seconds
+        times.counts[bisect_left(_SECONDS, seconds)] += 1
 
     def execution(self, tier: str, outcome: str, cache: str, seconds: float) -> None:
         """Count a finished execution."""

@@ -42,15 +42,16 @@ class Journal:
             self._descriptor = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
             self._size = 0
         data = _HEAD.pack(len(entry), zlib.crc32(entry)) + entry
-        written = 0
+        size = len(data)
         try:
-            while written < len(data):  # a disk that is nearly full takes a part; the next write tells why
+            written = os.pwrite(self._descriptor, data, self._size)
+            while written < size:  # a disk that is nearly full takes a part; the next write tells why
                 written += os.pwrite(self._descriptor, data[written:], self._size + written)
         except OSError:
             # Half an entry would hide those behind it, and its middle could read as an entry of its own.
             os.ftruncate(self._descriptor, self._size)
             raise
-        self._size += len(data)
+        self._size += size
 
     def rotate(self) -> Path | None:
         """End the current segment and return it; None when nothing was written since the last time."""

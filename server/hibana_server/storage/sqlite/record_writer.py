@@ -98,6 +98,9 @@ class RecordWriter:
         self._timer: asyncio.TimerHandle | None = None
         self._queue: queue.SimpleQueue[_Batch | _Barrier | None] = queue.SimpleQueue()
         self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._stored: asyncio.Future[None] = self._loop.create_future()
+        """What every record that was taken is answered with: it is safe by then."""
+        self._stored.set_result(None)
         self._closing = threading.Event()
         self._gave_up = False
         with database_errors():
@@ -113,26 +116,27 @@ class RecordWriter:
 
     def store(self, execution: Execution) -> asyncio.Future[None]:
         """Take a record; the future is done: it would survive `kill -9`, or it fails with Unavailable."""
-        future: asyncio.Future[None] = self._loop.create_future()
         try:
             row = execution_row(execution)
             entry = _encode(row)
-            self._admit(len(entry))
+            size = len(entry)
+            self._admit(size)
             self._journal.append(entry)
         except (HibanaError, OSError, ValueError, OverflowError) as error:
+            future: asyncio.Future[None] = self._loop.create_future()
             future.set_exception(error if isinstance(error, HibanaError) else database_error(error))
             future.exception()  # seen: the caller of `begin` need not look
             return future
-        self._pending.append(row)
-        self._pending_bytes += len(entry)
+        pending = self._pending
+        pending.append(row)
+        self._pending_bytes += size
         self._waiting += 1
-        self._waiting_bytes += len(entry)
-        if len(self._pending) >= FLUSH_RECORDS:
+        self._waiting_bytes += size
+        if len(pending) >= FLUSH_RECORDS:
             self._hand_over()
         elif self._timer is None:
             self._timer = self._loop.call_later(FLUSH_SECONDS, self._hand_over)
-        future.set_result(None)
-        return future
+        return self._stored
 
     async def flush(self) -> None:
         """Wait until every record taken so far is in the database; at once when it is.
