@@ -75,10 +75,12 @@ def json_text(values: Sequence[Core], types: Sequence[str]) -> str:
     """Spell core values as the text of a JSON array, as `to_json` does but without building it."""
     if not values:
         return "[]"
-    return f"[{', '.join([repr(v) if t == 's32' else _spell(v, t) for v, t in zip(values, types, strict=True)])}]"
+    return f"[{', '.join(map(_spell, values, types))}]"
 
 
 def _spell(value: Core, type_: str) -> str:
+    if type_ == "s32":
+        return repr(value)
     if type_ == "s64":
         return f'"{value}"'
     if isinstance(value, float) and not math.isfinite(value):

@@ -29,10 +29,7 @@ def unpack_arguments(request: Request) -> Arguments:
         fields: list[str] = [value.WhichOneof("kind") or "" for value in values]
         if "" in fields:
             raise Invalid.field(f"arguments[{fields.index('')}]", "has no kind set", reason="ARGUMENTS_INVALID")
-        return TypedArguments(
-            tuple([_KINDS[field] for field in fields]),
-            tuple([getattr(value, field) for value, field in zip(values, fields, strict=True)]),
-        )
+        return TypedArguments(tuple(map(_KINDS.__getitem__, fields)), tuple(map(getattr, values, fields)))
     if form == "json_arguments":
         return JsonArguments(tuple(map(_JsonReader().read, request.json_arguments.values)))
     return JsonArguments()
@@ -47,8 +44,9 @@ def fill_result(
         return
     packed = target.typed
     packed.SetInParent()
-    for value, type_ in zip(values, types, strict=True):
-        setattr(packed.values.add(), _FIELDS[type_], value)
+    add = packed.values.add
+    for index, value in enumerate(values):
+        setattr(add(), _FIELDS[types[index]], value)
 
 
 def pack_json_list(values: Iterable[Json]) -> struct_pb2.ListValue:

@@ -106,17 +106,20 @@ class Answers:
         outcome = _FROM_WORKER.get(done.outcome)
         if outcome is None:
             raise ProtocolError("an outcome that no worker knows of")
-        usage = Usage(
-            min(max(done.execution_ns, 0), elapsed_ns),
-            min(max(done.cpu_ns, 0), elapsed_ns * _MAX_THREADS),
-            min(max(done.memory_bytes, 0), job.limits.memory_bytes),
-        )
+        wall, cpu, memory = done.execution_ns, done.cpu_ns, done.memory_bytes
+        if not (
+            0 <= wall <= elapsed_ns and 0 <= cpu <= elapsed_ns * _MAX_THREADS and 0 <= memory <= job.limits.memory_bytes
+        ):
+            wall = _between(wall, elapsed_ns)
+            cpu = _between(cpu, elapsed_ns * _MAX_THREADS)
+            memory = _between(memory, job.limits.memory_bytes)
+        usage = Usage(wall, cpu, memory)
         if outcome is Outcome.OK:
             return RunEnd(outcome, _checked(done.results, job.result_types), None, usage)
         failure = Failure(
             code=clean(done.code, 64),
             message=cut_utf8(clean(done.message, 1024), 1024),
-            exit_code=min(max(done.exit_code, -(2**31)), 2**31 - 1),
+            exit_code=_between(done.exit_code, 2**31 - 1, -(2**31)),
             backtrace=tuple(clean(frame) for frame in done.backtrace[:_MAX_FRAMES]),
         )
         if outcome is Outcome.LOST:
@@ -198,6 +201,10 @@ def _check_line(frame: Out) -> None:
         raise ProtocolError("a log level that does not exist")
 
 
+def _between(value: int, most: int, least: int = 0) -> int:
+    return min(max(value, least), most)
+
+
 _RANGES = {"s32": 2**31, "s64": 2**63}
 _SINGLE = struct.Struct("<f")
 
@@ -205,7 +212,8 @@ _SINGLE = struct.Struct("<f")
 def _checked(results: Sequence[int | float], types: Sequence[str]) -> tuple[int | float, ...]:
     if len(results) != len(types):
         raise ProtocolError("wrong number of results")
-    for value, type_ in zip(results, types, strict=True):
+    for index, type_ in enumerate(types):
+        value = results[index]
         bound = _RANGES.get(type_)
         if bound is not None:
             fits = isinstance(value, int) and -bound <= value < bound

@@ -110,8 +110,7 @@ class Executions:
         module, version = target.module, target.version
         function = call.function or DEFAULT_FUNCTION
         found = target.function(function)
-        if call.has_wasi_input:
-            check_input(call, wasi=target.wasi)
+        check_input(call, wasi=target.wasi)
         arguments = found.core_values(call.arguments)
         limits = effective_limits(call, target.ceiling)
         artifact, cache = target.artifact, Cache.MEMORY

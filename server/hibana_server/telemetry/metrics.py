@@ -63,13 +63,13 @@ class Metrics:
         times = self._call_times.get(method)
         if times is None:
             times = self._call_times[method] = _Times()
-        times.total += seconds
-        times.counts[bisect_left(_SECONDS, seconds)] += 1
+        times.add(seconds)
 
     def execution(self, tier: str, outcome: str, cache: str, seconds: float) -> None:
         """Count a finished execution."""
         key = (tier, outcome, cache)
-        self._executions[key] = self._executions.get(key, 0) + 1
+        runs = self._executions
+        runs[key] = runs.get(key, 0) + 1
         times = self._execution_times.get(tier)
         if times is None:
             times = self._execution_times[tier] = _Times()

@@ -29,9 +29,9 @@ from hibana_server.storage.sqlite.engine import connect
 from hibana_server.storage.sqlite.journal import Journal
 from hibana_server.storage.sqlite.record_statement import split, store_statement, sweep_statement
 
-FLUSH_SECONDS = 0.05
-"""Time a record may be in the journal only."""
-FLUSH_RECORDS = 256
+FLUSH_SECONDS = 0.2
+"""Time a record may be in the journal only. Each commit takes the interpreter from the event loop a few times."""
+FLUSH_RECORDS = 512
 """Records that are committed without waiting for that time."""
 MAX_WAITING = 65_536
 """Records that may wait for their commit; past it a record is refused at once."""
@@ -102,6 +102,8 @@ class RecordWriter:
         """What every record that was taken is answered with: it is safe by then."""
         self._stored.set_result(None)
         self._closing = threading.Event()
+        self._closed = False
+        """Whether that event is set, for the loop's thread."""
         self._gave_up = False
         with database_errors():
             self._connection = connect(path, synchronous="NORMAL")
@@ -120,7 +122,12 @@ class RecordWriter:
             row = execution_row(execution)
             entry = _encode(row)
             size = len(entry)
-            self._admit(size)
+            if (
+                self._closed
+                or self._waiting >= self._max_waiting
+                or self._waiting_bytes + size > self._max_waiting_bytes
+            ):
+                raise _stopped() if self._closed else _overloaded()
             self._journal.append(entry)
         except (HibanaError, OSError, ValueError, OverflowError) as error:
             future: asyncio.Future[None] = self._loop.create_future()
@@ -160,16 +167,11 @@ class RecordWriter:
         """
         if not self._closing.is_set():
             self._hand_over()
+            self._closed = True
             self._closing.set()
             self._queue.put(None)
         await asyncio.shield(self._ended)
         self._thread.join()
-
-    def _admit(self, size: int) -> None:
-        if self._closing.is_set():
-            raise _stopped()
-        if self._waiting >= self._max_waiting or self._waiting_bytes + size > self._max_waiting_bytes:
-            raise _overloaded()
 
     def _hand_over(self) -> None:
         """Give what came since the last time to the thread."""
