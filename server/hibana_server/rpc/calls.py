@@ -37,6 +37,11 @@ class CurrentCall:
             self.given_request_id = uuid7()
         return self.given_request_id
 
+    @property
+    def trace_id(self) -> str:
+        """Id of the caller's trace; empty where it sent none, or a malformed one."""
+        return trace_fields(self.traceparent).get("trace_id", "")
+
     def log_fields(self) -> dict[str, str]:
         """Return what log lines about this call carry."""
         fields = {

@@ -138,6 +138,7 @@ class Executions:
                 limits=limits,
                 create_time=now,
                 request_id=call.request_id,
+                trace_id=call.trace_id,
                 cache=cache,
                 start_time=now,
             )
