@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import Internal
 from hibana_server.domain.ids import uuid7
-from hibana_server.rpc.trace_context import trace_fields
+from hibana_server.rpc.trace_context import parse, trace_fields
+from hibana_server.telemetry.traces import Parent
 
 
 @dataclass(slots=True)
@@ -38,9 +39,9 @@ class CurrentCall:
         return self.given_request_id
 
     @property
-    def trace_id(self) -> str:
-        """Id of the caller's trace; empty where it sent none, or a malformed one."""
-        return trace_fields(self.traceparent).get("trace_id", "")
+    def parent(self) -> Parent | None:
+        """The caller's span; None where it sent none, or a malformed one."""
+        return parse(self.traceparent) if self.traceparent else None
 
     def log_fields(self) -> dict[str, str]:
         """Return what log lines about this call carry."""

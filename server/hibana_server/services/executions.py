@@ -13,6 +13,7 @@ from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import FailedPrecondition, Invalid, NotFound, Unavailable
 from hibana_server.domain.executions import Cache, Execution, Outcome, State
 from hibana_server.domain.ids import now_us, uuid7
+from hibana_server.domain.modules import Module
 from hibana_server.domain.ports import (
     Artifact,
     Artifacts,
@@ -55,7 +56,7 @@ class Executions:
         blobs: BlobStore,
         pool: SandboxPool,
         store: ExecutionStore,
-        on_done: Callable[[Execution, Tier], None],
+        on_done: Callable[[Execution, Module], None],
     ) -> None:
         self._catalog = catalog
         self._artifacts = artifacts
@@ -63,7 +64,7 @@ class Executions:
         self._pool = pool
         self._store = store
         self._on_done = on_done
-        self._running: dict[str, tuple[Run, Tier]] = {}
+        self._running: dict[str, tuple[Run, Module]] = {}
         self._known: dict[tuple[str, Tier], Artifact] = {}
         self._alarms = Alarms()
         self._admitting = True
@@ -164,7 +165,7 @@ class Executions:
                 keep_events=keep_events,
                 head_bytes=head_bytes,
             )
-            self._running[execution.uid] = (run, module.tier)
+            self._running[execution.uid] = (run, module)
             if keep_events:
                 # The first event tells the name, and from then on a crash must leave a record.
                 await self._store.begin(execution)
@@ -178,9 +179,9 @@ class Executions:
 
     def finished(self, run: Run) -> None:
         """Take note that a run is over."""
-        _, tier = self._running.pop(run.execution.uid)
+        _, module = self._running.pop(run.execution.uid)
         self._one_ended.set()
-        self._on_done(run.execution, tier)
+        self._on_done(run.execution, module)
 
     def _check_admitting(self) -> None:
         if not self._admitting:
