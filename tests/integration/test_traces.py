@@ -186,7 +186,7 @@ async def test_calls_do_not_need_the_collector(tmp_path: Path) -> None:
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    away = settings(f"http://127.0.0.1:{port}", OTEL_TIMEOUT_SECONDS="0.5", OTEL_MAX_WAITING="20")
+    away = settings(f"http://127.0.0.1:{port}", OTEL_TIMEOUT_SECONDS="2", OTEL_MAX_WAITING="20")
     with Server(tmp_path / "data", away) as server:
         alice = server.stubs("alice")
         await create(alice, "m", guest("client_numbers"))
@@ -196,7 +196,7 @@ async def test_calls_do_not_need_the_collector(tmp_path: Path) -> None:
             answer = await alice.executor.Invoke(call("add", 1, 2))
             slowest = max(slowest, time.monotonic() - start)
             assert answer.outcome == execution_pb2.OUTCOME_OK
-        assert slowest < 0.5, "an export is tried for half a second, and no call waits for it"
+        assert slowest < 1.5, "an export is tried for two seconds, and no call waits for it"
         told = server.wait_for_log("spans_not_exported")
         assert "UNAVAILABLE" in told["error"]
         assert scraped(server)["hibana_spans_dropped_total"] > 100
