@@ -258,4 +258,5 @@ def execution(m: execution_pb2.Execution) -> ex.Execution:
         create_time=time(m.create_time) if m.HasField("create_time") else None,
         start_time=time(m.start_time) if m.HasField("start_time") else None,
         end_time=time(m.end_time) if m.HasField("end_time") else None,
+        trace_id=m.trace_id,
     )

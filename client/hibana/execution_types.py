@@ -178,6 +178,8 @@ class Execution:
     create_time: datetime | None
     start_time: datetime | None
     end_time: datetime | None
+    trace_id: str = ""
+    """Of the distributed trace that the call was a part of (W3C Trace Context); empty where there is none."""
 
 
 def single(values: tuple[Any, ...]) -> Any:

@@ -23,9 +23,10 @@ from pathlib import Path
 import structlog
 import uvloop
 
+from hibana_server.app_traces import exported_traces, on_done
 from hibana_server.auth.tokens import TokenVerifier
 from hibana_server.domain.errors import Invalid, Unavailable
-from hibana_server.domain.executions import Execution, Outcome
+from hibana_server.domain.executions import Outcome
 from hibana_server.domain.ids import now_us
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier, TierPolicy
 from hibana_server.gateway.ops import OpsApp, OpsServer
@@ -114,6 +115,7 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         await asyncio.to_thread(upgrade, data_dir)
         verifier = TokenVerifier(load_or_create_key(data_dir.keys / "token.key"))
         metrics = Metrics()
+        traces = await stack.enter_async_context(exported_traces(settings.otel, metrics))
 
         modules = SqliteModuleStore(data_dir.registry_db)
         stack.push_async_callback(modules.close)
@@ -141,13 +143,9 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         metrics.states("sandbox_wall", "wall", lambda: {wall.name: wall.stands for wall in pool.walls})
         metrics.numbers("artifacts", artifacts.stats, counters=("compiles", "refused", "found", "damaged", "evicted"))
 
-        def count(record: Execution, tier: Tier) -> None:
-            seconds = record.usage.execution_ns / 1e9
-            metrics.execution(tier, record.outcome or "", record.cache or "", seconds)
-
         policies = _policies(settings)
         catalog = Catalog(modules, policies)
-        executions = Executions(catalog, artifacts, blobs, pool, records, count)
+        executions = Executions(catalog, artifacts, blobs, pool, records, on_done(metrics, traces))
         metrics.numbers("executions", lambda: {"running": executions.running})
         stack.push_async_callback(_end, asyncio.create_task(Revocation(modules, executions).watch()))
         locks = DigestLocks()
@@ -164,6 +162,7 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
             executions=executions,
             verifier=verifier,
             metrics=metrics,
+            traces=traces,
             access_log=settings.log.access,
             with_peers=bool(settings.tls.client_ca),
             with_reflection=settings.reflection,

@@ -103,6 +103,7 @@ def a_begun(*, caller: str = "alice", state: State = State.RUNNING) -> Execution
         limits=Limits(memory_bytes=1 << 20, timeout=0.25, output_bytes=4096),
         create_time=moment,
         request_id="request-1",
+        trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
     )
 
 

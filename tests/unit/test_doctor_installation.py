@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from hibana_server.doctor import configuration
 from hibana_server.doctor.artifacts import examine_artifacts
 from hibana_server.doctor.certificates import SOON, examine_certificates, judge_end
 from hibana_server.doctor.check import Check, State, spelled
@@ -64,6 +65,14 @@ def test_the_releases_are_told() -> None:
 )
 def test_settings_are_judged(options: dict[str, Any], name: str, state: State) -> None:
     assert looked(examine_settings, **options)[name].state is state
+
+
+def test_traces_without_the_packages_for_them_are_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    otel = {"endpoint": "http://127.0.0.1:4317"}
+    assert "settings otel" not in looked(examine_settings, otel=otel)
+    monkeypatch.setattr(configuration, "export_installed", lambda: False)
+    assert looked(examine_settings, otel=otel)["settings otel"].state is State.FAIL
+    assert "settings otel" not in looked(examine_settings)
 
 
 def test_settings_that_keep_everything_here_or_in_tls_raise_nothing() -> None:

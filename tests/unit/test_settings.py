@@ -41,6 +41,7 @@ def test_the_environment_reaches_every_setting() -> None:
     changed: dict[type, Any] = {str: "x", int: 7, float: 7.5}
     special: dict[tuple[str, ...], Any] = {("log", "level"): "debug", ("log", "format"): "text"}
     special["sandbox", "require_walls"] = ["landlock", "seccomp"]
+    special |= {("otel", "endpoint"): "http://collector:4317", ("otel", "sample_ratio"): 0.5}
     special |= {(f"gate_{tier}", "tables"): 3 for tier in Tier}
     for variable, path in variables():
         default: Any = defaults
@@ -133,6 +134,16 @@ def test_an_unknown_option_is_refused() -> None:
         ("GATE_ADMIN_TABLE_ELEMENTS", "100001"),
         ("GATE_SYSTEM_GLOBALS", "50001"),
         ("GATE_SYSTEM_NESTING", "100000001"),
+        ("OTEL_ENDPOINT", "127.0.0.1:4317"),
+        ("OTEL_ENDPOINT", "http://collector"),
+        ("OTEL_ENDPOINT", "http://collector:4318/v1/traces"),
+        ("OTEL_ENDPOINT", "ftp://collector:4317"),
+        ("OTEL_SERVICE_NAME", " "),
+        ("OTEL_SAMPLE_RATIO", "1.01"),
+        ("OTEL_SAMPLE_RATIO", "nan"),
+        ("OTEL_INTERVAL_SECONDS", "0"),
+        ("OTEL_TIMEOUT_SECONDS", "inf"),
+        ("OTEL_MAX_WAITING", "0"),
         ("LOG_LEVEL", "verbose"),
         ("LOG_LEVEL", "INFO"),
         ("LOG_FORMAT", "xml"),
@@ -145,6 +156,11 @@ def test_a_value_out_of_range_is_refused_by_name(variable: str, value: str) -> N
     with pytest.raises(SettingsError) as caught:
         load(None, {PREFIX + variable: value})
     assert ".".join(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("endpoint", ["", "http://127.0.0.1:4317", "https://collector.example:4317/", "http://[::1]:1"])
+def test_where_traces_may_go(endpoint: str) -> None:
+    assert load(None, {f"{PREFIX}OTEL_ENDPOINT": endpoint}).otel.endpoint == endpoint
 
 
 def test_limits_of_modules_are_those_of_the_domain_and_can_be_set(tmp_path: Path) -> None:

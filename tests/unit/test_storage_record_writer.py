@@ -116,6 +116,15 @@ async def test_what_a_crash_left_in_the_journal_is_stored_at_the_next_start(file
     assert dict(stored(file))[begun.uid] == "done"
 
 
+async def test_an_entry_that_is_no_row_of_any_release_is_left_out(file: Path) -> None:
+    journal = Journal(file.with_name("executions.journal"))
+    good = ended(a_begun())
+    for row in (execution_row(good)[:15], execution_row(good), (*execution_row(ended(a_begun())), "more")):
+        journal.append(msgspec.msgpack.encode(row))
+    await RecordWriter(file).close()
+    assert [uid for uid, _ in stored(file)] == [good.uid]
+
+
 async def test_too_many_waiting_records_are_refused_at_once(file: Path) -> None:
     writer = RecordWriter(file, max_waiting=3)
     records = [ended(a_begun()) for _ in range(4)]

@@ -139,6 +139,7 @@ def _tell(execution: hibana.Execution, *, as_json: bool) -> None:
             ("cache", execution.cache.value if execution.cache else ""),
             ("limits", f"{size(execution.limits.memory_bytes)}, {seconds(execution.limits.timeout)}"),
             ("request id", execution.request_id),
+            ("trace id", execution.trace_id),
             ("accepted", local_time(execution.create_time)),
             ("started", local_time(execution.start_time)),
             ("ended", local_time(execution.end_time)),

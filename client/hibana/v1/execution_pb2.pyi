@@ -644,6 +644,7 @@ class Execution(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `executions/{uid}`; uid is a UUIDv7, so names sort by time."""
     module: _builtins.str
@@ -664,6 +665,10 @@ class Execution(_message.Message):
     """Where the compiled module came from."""
     request_id: _builtins.str
     """The caller's id of the request."""
+    trace_id: _builtins.str
+    """Id of the distributed trace that the call was a part of, from the metadata `traceparent` (W3C Trace Context):
+    32 lower-case hexadecimal digits. Empty where the caller sent none, or a malformed one.
+    """
     @_builtins.property
     def failure(self) -> Global___Failure:
         """Why it did not end with OUTCOME_OK."""
@@ -717,10 +722,11 @@ class Execution(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        trace_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "input", b"input", "limits", b"limits", "output", b"output", "start_time", b"start_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "caller", b"caller", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "function", b"function", "input", b"input", "limits", b"limits", "module", b"module", "name", b"name", "outcome", b"outcome", "output", b"output", "request_id", b"request_id", "sha256", b"sha256", "start_time", b"start_time", "state", b"state", "usage", b"usage", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "caller", b"caller", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "function", b"function", "input", b"input", "limits", b"limits", "module", b"module", "name", b"name", "outcome", b"outcome", "output", b"output", "request_id", b"request_id", "sha256", b"sha256", "start_time", b"start_time", "state", b"state", "trace_id", b"trace_id", "usage", b"usage", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from hibana_server.doctor.check import Check, State, spelled
 from hibana_server.settings.addresses import Address, parse_address, reachable_in_clear
 from hibana_server.settings.model import Settings
+from hibana_server.telemetry.traces import INSTALL, export_installed
 
 _TLS = "Set tls.certificate and tls.key, or listen on a loopback address."
 
@@ -25,6 +26,7 @@ def examine_settings(settings: Settings) -> Iterator[Check]:
             yield Check(f"settings {name}", State.FAIL, str(error), f"Set {name} to HOST:PORT.")
     clear = reachable_in_clear(found.get("listen"), found.get("http"), tls=bool(settings.tls.certificate))
     yield from _plain_text(clear, allowed=settings.allow_plaintext)
+    yield from _traces(settings.otel.endpoint)
     yield _memory(settings.pool.memory_budget, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
@@ -36,6 +38,12 @@ def _plain_text(clear: list[Address], *, allowed: bool) -> Iterator[Check]:
     elif clear:
         detail = f"allow_plaintext: tokens and data travel to {where} in clear text"
         yield Check("settings plain text", State.WARN, detail, f"Let only a proxy with TLS reach it. {_TLS}")
+
+
+def _traces(endpoint: str) -> Iterator[Check]:
+    if endpoint and not export_installed():
+        detail = "otel.endpoint is set, and the packages that export traces are not installed"
+        yield Check("settings otel", State.FAIL, detail, f"{INSTALL}, or leave otel.endpoint empty.")
 
 
 def _memory(budget: int, machine: int) -> Check:

@@ -151,6 +151,8 @@ class Execution:
     create_time: int
     """Microseconds since 1970, UTC; so are the others."""
     request_id: str = ""
+    trace_id: str = ""
+    """Of the caller's distributed trace, 32 hex digits; empty where there is none."""
     cache: Cache | None = None
     outcome: Outcome | None = None
     failure: Failure | None = None

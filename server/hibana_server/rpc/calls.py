@@ -9,7 +9,8 @@ from contextvars import ContextVar
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import Internal
 from hibana_server.domain.ids import uuid7
-from hibana_server.rpc.trace_context import trace_fields
+from hibana_server.rpc.trace_context import parse, trace_fields
+from hibana_server.telemetry.traces import Parent
 
 _REQUEST_ID = re.compile(r"[0-9A-Za-z._:-]{1,64}\Z", re.ASCII)
 
@@ -43,6 +44,11 @@ class CurrentCall:
             sent = self._sent_request_id
             self._request_id = sent if _REQUEST_ID.match(sent) else uuid7()
         return self._request_id
+
+    @property
+    def parent(self) -> Parent | None:
+        """The caller's span; None where it sent none, or a malformed one."""
+        return parse(self.traceparent) if self.traceparent else None
 
     def log_fields(self) -> dict[str, str]:
         """Return what log lines about this call carry."""

@@ -24,6 +24,7 @@ from hibana_server.rpc.errors import DETAILS_KEY, code_of, status_of
 from hibana_server.rpc.tls import peer_name
 from hibana_server.rpc.validate import validate
 from hibana_server.telemetry.metrics import Metrics
+from hibana_server.telemetry.traces import Traces
 
 OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 """Services that need no token."""
@@ -42,9 +43,18 @@ _MAKE_ONE = "send `authorization: Bearer TOKEN`; make a token with `hibana-serve
 class Edge(grpc.GenericRpcHandler):
     """Every service's methods, each with what happens around it. Registered with the server as the only handler."""
 
-    def __init__(self, verifier: TokenVerifier, metrics: Metrics, *, access_log: bool, with_peers: bool) -> None:
+    def __init__(
+        self,
+        verifier: TokenVerifier,
+        metrics: Metrics,
+        *,
+        access_log: bool,
+        with_peers: bool,
+        traces: Traces | None = None,
+    ) -> None:
         self._verifier = verifier
         self._metrics = metrics
+        self._traces = traces
         self._access_log = access_log
         self._with_peers = with_peers
         """Whether callers show certificates."""
@@ -78,7 +88,6 @@ class Edge(grpc.GenericRpcHandler):
         try:
             if len(metadata) != len(pairs) and sum(key == _AUTHORIZATION for key, _ in pairs) > 1:
                 raise Unauthenticated(f"several credentials in one call; {_MAKE_ONE}")
-            authorization = metadata.get(_AUTHORIZATION, "")
             call.caller = self._verifier.verify(_bearer_token(metadata.get(_AUTHORIZATION)))
         except HibanaError as error:
             return self._refuse(call, error)
@@ -153,6 +162,8 @@ class Edge(grpc.GenericRpcHandler):
     def _finish(self, call: CurrentCall, code: str, reason: str) -> None:
         seconds = time.perf_counter() - call.started
         self._metrics.call(call.method, code, seconds)
+        if self._traces is not None:
+            self._traces.call_ended(call.method, code, seconds, call.parent, call.execution)
         if code == "OK" and not self._access_log:
             return
         told = {"reason": reason} if reason else {}

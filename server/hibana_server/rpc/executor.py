@@ -114,10 +114,13 @@ class ExecutorServicer(pb_grpc.ExecutorServicer):
         left: float | None = context.time_remaining()  # None without a deadline, whatever the stubs say
         deadline = None if left is None else time.monotonic() + left
         call = unpack_call(request, deadline)
+        current = CURRENT.get()
+        if current.traceparent and (parent := current.parent):
+            call.trace_id = parent.trace_id
         run = await self._executions.start(
             current_caller(), call, keep_events=keep_events, head_bytes=0 if keep_events else INVOKE_OUTPUT_BYTES
         )
-        CURRENT.get().execution = run.execution.uid
+        current.execution = run.execution.uid
         return run
 
 

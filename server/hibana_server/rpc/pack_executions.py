@@ -163,6 +163,7 @@ def pack_execution(execution: Execution, *, whole: bool = True) -> pb.Execution:
         input=_pack_input(execution.input) if whole else None,
         output=_pack_output(execution.output, ok=execution.outcome is Outcome.OK) if whole else None,
         request_id=execution.request_id,
+        trace_id=execution.trace_id,
         create_time=pack_time(execution.create_time),
         start_time=pack_time(execution.start_time),
         end_time=pack_time(execution.end_time),

@@ -25,6 +25,7 @@ from hibana_server.rpc.registry import ModuleRegistryServicer, RegistryServices
 from hibana_server.rpc.tls import Credentials
 from hibana_server.services.executions import Executions
 from hibana_server.telemetry.metrics import Metrics
+from hibana_server.telemetry.traces import Traces
 
 RECEIVE_BYTES = 16 * 1024 * 1024
 SEND_BYTES = 8 * 1024 * 1024
@@ -80,6 +81,7 @@ def build(
     executions: Executions,
     verifier: TokenVerifier,
     metrics: Metrics,
+    traces: Traces | None,
     access_log: bool,
     with_peers: bool,
     with_reflection: bool,
@@ -88,7 +90,7 @@ def build(
     """Build the server; ports are added and it is started by whoever called this."""
     server = grpc.aio.server(options=_OPTIONS)
     # What the generated functions register with; it passes for a server as far as they ask.
-    edge: Any = Edge(verifier, metrics, access_log=access_log, with_peers=with_peers)
+    edge: Any = Edge(verifier, metrics, access_log=access_log, with_peers=with_peers, traces=traces)
     module_registry_pb2_grpc.add_ModuleRegistryServicer_to_server(
         ModuleRegistryServicer(registry, upload_stall_seconds), edge
     )

@@ -12,6 +12,7 @@ from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import FailedPrecondition, Invalid, NotFound, Unavailable
 from hibana_server.domain.executions import Cache, Execution, Outcome, State
 from hibana_server.domain.ids import now_us, uuid7
+from hibana_server.domain.modules import Module
 from hibana_server.domain.ports import (
     Artifact,
     Artifacts,
@@ -52,7 +53,7 @@ class Executions:
         blobs: BlobStore,
         pool: SandboxPool,
         store: ExecutionStore,
-        on_done: Callable[[Execution, Tier], None],
+        on_done: Callable[[Execution, Module], None],
     ) -> None:
         self._catalog = catalog
         self._artifacts = artifacts
@@ -62,7 +63,7 @@ class Executions:
         self._looks_for_long = False
         """Whether a look for runs that have become long is due."""
         self._on_done = on_done
-        self._running: dict[str, tuple[Run, Tier]] = {}
+        self._running: dict[str, tuple[Run, Module]] = {}
         self._known: dict[tuple[str, Tier], Artifact] = {}
         self._admitting = True
         self._one_ended = asyncio.Event()
@@ -142,6 +143,7 @@ class Executions:
                 limits=limits,
                 create_time=now,
                 request_id=call.request_id,
+                trace_id=call.trace_id,
                 cache=cache,
                 start_time=now,
             )
@@ -158,7 +160,7 @@ class Executions:
                 stdin=call.stdin,
             )
             run = Run(execution, found.results, sandbox, self, keep_events=keep_events, head_bytes=head_bytes)
-            self._running[execution.uid] = (run, module.tier)
+            self._running[execution.uid] = (run, module)
             if not self._looks_for_long:
                 self._look_again()
             if keep_events:
@@ -187,9 +189,9 @@ class Executions:
 
     def finished(self, run: Run) -> None:
         """Take note that a run is over."""
-        _, tier = self._running.pop(run.execution.uid)
+        _, module = self._running.pop(run.execution.uid)
         self._one_ended.set()
-        self._on_done(run.execution, tier)
+        self._on_done(run.execution, module)
 
     def _check_admitting(self) -> None:
         if not self._admitting:

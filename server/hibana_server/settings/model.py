@@ -15,6 +15,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from hibana_server.settings.addresses import parse_address
 from hibana_server.settings.gate import GateSection, LargeGateSection
 from hibana_server.settings.gate import rules as gate_rules
 
@@ -89,6 +90,23 @@ class TlsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """File of the authority whose certificates callers must show; empty asks for none."""
 
 
+class OtelSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Traces for an OpenTelemetry collector; needs the extra `otel`."""
+
+    endpoint: str = ""
+    """Where the collector takes OTLP over gRPC, as http://127.0.0.1:4317; https:// uses TLS; empty exports nothing."""
+    service_name: str = "hibana"
+    """Name of this service in traces."""
+    sample_ratio: float = 1.0
+    """Share of the calls without a trace that get one, 0 to 1; a call that is part of a trace follows its flag."""
+    interval_seconds: float = 2.0
+    """Seconds between two exports; more often while many spans wait."""
+    timeout_seconds: float = 5.0
+    """Seconds an export is tried for; the spans of one that failed are dropped."""
+    max_waiting: int = 8192
+    """Spans that may wait for an export; past it new ones are dropped."""
+
+
 class LogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Logs go to stderr."""
 
@@ -133,6 +151,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an uploaded module of the system tier may contain."""
     tls: TlsSection = TlsSection()
     """TLS of the gRPC port."""
+    otel: OtelSection = OtelSection()
+    """Traces for an OpenTelemetry collector."""
     log: LogSection = LogSection()
     """Logs."""
 
@@ -197,6 +217,17 @@ def variables() -> list[tuple[str, tuple[str, ...]]]:
     return found
 
 
+def _is_collector(endpoint: str) -> bool:
+    if not endpoint:
+        return True
+    scheme, _, address = endpoint.partition("://")
+    try:
+        parse_address(address.removesuffix("/"))
+    except ValueError:
+        return False
+    return scheme in ("http", "https")
+
+
 def _check(settings: Settings) -> None:
     rules: tuple[tuple[str, bool, str], ...] = (
         ("pool.max_sandboxes", 0 <= settings.pool.max_sandboxes <= 1024, "0 to 1024"),
@@ -215,6 +246,12 @@ def _check(settings: Settings) -> None:
         ("registry.sweep_seconds", 0 < settings.registry.sweep_seconds <= 86400, "more than 0, at most 86400"),
         ("drain_seconds", 0 <= settings.drain_seconds <= 3600, "0 to 3600"),
         ("upload_stall_seconds", 0 < settings.upload_stall_seconds <= 3600, "more than 0, at most 3600"),
+        ("otel.endpoint", _is_collector(settings.otel.endpoint), "http://HOST:PORT, https://HOST:PORT or empty"),
+        ("otel.service_name", settings.otel.service_name.strip() != "", "a name"),
+        ("otel.sample_ratio", 0 <= settings.otel.sample_ratio <= 1, "0 to 1"),
+        ("otel.interval_seconds", 0 < settings.otel.interval_seconds <= 60, "more than 0, at most 60"),
+        ("otel.timeout_seconds", 0 < settings.otel.timeout_seconds <= 60, "more than 0, at most 60"),
+        ("otel.max_waiting", 1 <= settings.otel.max_waiting <= 1_000_000, "1 to 1000000"),
         ("log.level", settings.log.level in ("debug", "info", "warning", "error"), "debug, info, warning or error"),
         ("log.format", settings.log.format in ("auto", "json", "text"), "auto, json or text"),
     )

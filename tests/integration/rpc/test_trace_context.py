@@ -9,6 +9,8 @@ import pytest
 
 from hibana.v1 import executor_pb2, module_registry_pb2
 from tests.framework.server import Server
+from tests.framework.stubs import Stubs
+from tests.integration.rpc.conftest import create, guest
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 LIST = module_registry_pb2.ListModulesRequest()
@@ -51,3 +53,30 @@ async def test_a_malformed_trace_is_ignored(logging_server: Server) -> None:
         assert line["code"] == "OK"
         assert "trace_id" not in line
     await alice.close()
+
+
+@pytest.mark.parametrize(
+    ("traceparents", "kept"),
+    [
+        ((), ""),
+        ((f"00-{TRACE}-{SPAN}-00",), TRACE),
+        ((f"00-{TRACE}-{SPAN}-01",), TRACE),
+        (("00-x-y-01",), ""),
+        ((f"00-{'0' * 32}-{SPAN}-01",), ""),
+        ((f"ff-{TRACE}-{SPAN}-01",), ""),
+    ],
+)
+async def test_a_record_keeps_its_trace(caller: Stubs, traceparents: tuple[str, ...], kept: str) -> None:
+    await create(caller, "m", guest("client_numbers"))
+    metadata = (*caller.metadata, *sent("kept", *traceparents))
+    request = executor_pb2.InvokeRequest(module="user/m", function="add")
+    request.json_arguments.extend([1, 2])
+    name = (await caller.executor.Invoke(request, metadata=metadata)).execution
+    streamed = executor_pb2.ExecuteRequest(module="user/m", function="add")
+    streamed.json_arguments.extend([1, 2])
+    events = [response.event async for response in caller.executor.Execute(streamed, metadata=metadata)]
+    for each in (name, events[0].started.execution):
+        found = await caller.executor.GetExecution(executor_pb2.GetExecutionRequest(name=each))
+        assert found.execution.trace_id == kept
+    listed = await caller.executor.ListExecutions(executor_pb2.ListExecutionsRequest())
+    assert {each.trace_id for each in listed.executions} == {kept}

@@ -8,28 +8,35 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from hibana_server.domain.executions import Outcome
+from hibana_server.domain.executions import Execution, Outcome
 from hibana_server.domain.modules import Status
-from hibana_server.domain.ports import ModuleFilter
+from hibana_server.domain.ports import ExecutionFilter, ModuleFilter
 from hibana_server.domain.tiers import Tier
 from hibana_server.storage import migrate
 from hibana_server.storage.data_dir import DataDir, open_data_dir
+from hibana_server.storage.sql.execution_rows import execution_row
 from hibana_server.storage.sqlite.executions import SqliteExecutionStore
+from hibana_server.storage.sqlite.journal import Journal
 from hibana_server.storage.sqlite.modules import SqliteModuleStore
+from tests.contract.samples import a_begun, ended
 
 HERE = Path(__file__).parent
 ALICE = ModuleFilter("alice", viewer_is_admin=False)
 
 
-@pytest.fixture
-def old(tmp_path: Path) -> DataDir:
-    """Make a data directory of the first release."""
+@pytest.fixture(params=["r0001", "r0002"])
+def old(tmp_path: Path, request: pytest.FixtureRequest) -> DataDir:
+    """Make a data directory of an earlier release: of the first, or with executions as they were counted first."""
     data_dir = open_data_dir(tmp_path / "data")
-    for name, file in (("registry", data_dir.registry_db), ("executions", data_dir.executions_db)):
+    for dump, file in (
+        ("registry_r0001", data_dir.registry_db),
+        (f"executions_{request.param}", data_dir.executions_db),
+    ):
         with closing(sqlite3.connect(file)) as connection:
-            connection.executescript((HERE / f"{name}_r0001.sql").read_text("utf-8"))
+            connection.executescript((HERE / f"{dump}.sql").read_text("utf-8"))
     return data_dir
 
 
@@ -96,3 +103,38 @@ async def test_executions_of_the_past_are_counted(old: DataDir) -> None:
     assert found.outcomes == {Outcome.OK: 3, Outcome.TRAP: 1, Outcome.EXIT: 1}
     assert found.calls == 5
     assert found.p99_ns is not None
+
+
+async def test_executions_are_what_they_were_and_have_no_trace(old: DataDir) -> None:
+    migrate.upgrade(old)
+    store = SqliteExecutionStore(old.executions_db)
+    page = await store.list_executions(ExecutionFilter(), limit=10)
+    whole = [await store.get(e.uid) for e in page.executions]
+    await store.close()
+    assert [e.outcome for e in page.executions].count(Outcome.OK) == 4
+    assert [e.trace_id for e in whole if e is not None] == [""] * 6
+    assert all(e is not None and e.input.arguments_json for e in whole)
+
+
+def as_it_was(record: Execution) -> bytes:
+    """Return the journal entry of a release that knew no trace ids: they are the last column."""
+    return msgspec.msgpack.encode(execution_row(record)[:-1])
+
+
+async def test_a_journal_that_a_crash_of_the_old_release_left_is_replayed(old: DataDir) -> None:
+    records = [ended(a_begun(), Outcome.OK) for _ in range(3)]
+    open_record = a_begun()
+    journal = Journal(old.executions_db.with_name("executions.journal"))
+    for record in (*records, open_record):
+        journal.append(as_it_was(record))
+    journal.rotate()
+    migrate.upgrade(old)
+    store = SqliteExecutionStore(old.executions_db)
+    found = [await store.get(record.uid) for record in records]
+    assert found == [replace(record, trace_id="") for record in records]
+    assert await store.sweep_lost(1) == 1
+    swept = await store.get(open_record.uid)
+    await store.close()
+    assert swept is not None
+    assert (swept.outcome, swept.trace_id) == (Outcome.LOST, "")
+    assert journal.segments() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 import hibana
 from hibana import convert
+from hibana.cli.executions import _tell as show_record
 from hibana.v1 import execution_pb2, module_pb2
 
 ENUMS = [
@@ -87,3 +89,13 @@ def test_signatures_are_spelled() -> None:
     assert hibana.Export("f", two, ("s32",), callable=True).signature == "(a: s32, b: f64) -> s32"
     assert hibana.Export("f", (), (), callable=True).signature == "()"
     assert hibana.Export("f", (), ("s32", "s64"), callable=True).signature == "() -> (s32, s64)"
+
+
+def test_a_record_tells_its_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    record = convert.execution(execution_pb2.Execution(trace_id=trace))
+    assert record.trace_id == trace
+    show_record(record, as_json=False)
+    assert re.search(rf"trace id\s+{trace}", capsys.readouterr().out)
+    show_record(convert.execution(execution_pb2.Execution()), as_json=False)
+    assert "trace id" not in capsys.readouterr().out

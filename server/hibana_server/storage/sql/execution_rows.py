@@ -69,10 +69,27 @@ def execution_row(execution: Execution) -> tuple[Value, ...]:
         limits.output_bytes,
         encode_failure(failure) if failure is not None else None,
         _encode(Detail(execution.input, execution.output)),
+        execution.trace_id,
     )
 
 
-_STATE = list(executions.columns.keys()).index("state")
+_COLUMNS = list(executions.columns.keys())
+_STATE = _COLUMNS.index("state")
+_DETAIL = _COLUMNS.index("detail")
+_ADDED: tuple[Value, ...] = ("",)
+"""What rows of earlier releases have in the columns they do not know, in the order of the columns."""
+
+
+def completed(row: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Return a row that this release or an earlier one made, with the columns of this one."""
+    known = len(_COLUMNS) - len(_ADDED)
+    return row if len(row) < known else row + _ADDED[len(row) - known :]
+
+
+def bulk(row: tuple[Value, ...]) -> int:
+    """Return the size of a row's detail, bytes."""
+    detail = row[_DETAIL]
+    return len(detail) if isinstance(detail, bytes) else 0
 
 
 def is_done(row: tuple[Value, ...]) -> bool:
@@ -105,6 +122,7 @@ def execution_from(row: RowMapping) -> Execution:
         ),
         create_time=row["create_time"],
         request_id=row["request_id"],
+        trace_id=row["trace_id"],
         cache=Cache(row["cache"]) if row["cache"] is not None else None,
         outcome=Outcome(row["outcome"]) if row["outcome"] is not None else None,
         failure=_decode_failure(row["failure"]) if row["failure"] is not None else None,

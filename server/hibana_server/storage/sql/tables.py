@@ -132,6 +132,8 @@ executions = Table(
     # Apart from the detail: lists show it, and the sweep of lost records writes it.
     Column("failure", LargeBinary),  # msgpack of domain.executions.Failure
     Column("detail", LargeBinary, nullable=False),  # msgpack of input and output
+    # Columns of later releases come last, here and in the journal; execution_rows tells what older rows have in them.
+    Column("trace_id", Text, nullable=False, server_default=text("''")),
     # Each index costs a page of log in every record's commit: these three serve a caller's own list, a
     # module's list, and the sweep, which finds next to nothing in its own.
     Index(None, "caller", "uid"),

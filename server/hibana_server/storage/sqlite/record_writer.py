@@ -23,7 +23,7 @@ import structlog
 from hibana_server.domain.errors import HibanaError, Unavailable
 from hibana_server.domain.executions import Execution, Failure
 from hibana_server.storage.errors import database_error, database_errors
-from hibana_server.storage.sql.execution_rows import Value, encode_failure, execution_row, is_done
+from hibana_server.storage.sql.execution_rows import Value, bulk, completed, encode_failure, execution_row, is_done
 from hibana_server.storage.sqlite.checkpointer import RESTART_FRAMES, Checkpointer
 from hibana_server.storage.sqlite.engine import connect
 from hibana_server.storage.sqlite.journal import Journal
@@ -195,7 +195,7 @@ class RecordWriter:
     def _replay(self) -> None:
         segments = self._journal.segments()
         for segment in segments:
-            self._write_what_can_be([_decode(entry) for entry in Journal.read(segment)])
+            self._write_what_can_be([completed(_decode(entry)) for entry in Journal.read(segment)])
             Journal.remove(segment)
         if segments:
             log.info("journal_replayed", segments=len(segments))
@@ -254,7 +254,7 @@ class RecordWriter:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
-        payload = sum(len(row[-1]) for row in rows if isinstance(row[-1], bytes))
+        payload = sum(map(bulk, rows))
         self._checkpointer.committed(_PAGES_PER_COMMIT + len(rows) + payload // _PAGE_BYTES)
 
     def _answer(self, barrier: _Barrier) -> None:

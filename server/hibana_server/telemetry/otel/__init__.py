@@ -1,0 +1,1 @@
+"""Logs and metrics. A leaf: knows nothing of the rest."""
