@@ -9,7 +9,7 @@ from pathlib import Path
 
 import wasmtime
 
-from tests.bench import invoke, isolation, lists, memory, neighbours, programs, raw, stdout
+from tests.bench import invoke, isolation, lists, memory, neighbours, programs, raw, stdout, transfers
 from tests.bench.uploads import TINY, upload
 from tests.framework.server import Server
 
@@ -25,6 +25,7 @@ def main() -> int:
         "programs": programs.measure,
         "memory": memory.measure,
         "lists": lists.measure,
+        "transfers": transfers.measure,
     }
     chosen = sys.argv[1:] or list(parts)
     figures: dict[str, float] = {}

@@ -6,6 +6,7 @@ import statistics
 import struct
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,15 @@ class Load:
 
 
 def h2load(
-    address: str, method: str, message: bytes, *, requests: int, clients: int, streams: int, token: str = ""
+    address: str,
+    method: str,
+    message: bytes,
+    *,
+    requests: int,
+    clients: int,
+    streams: int,
+    token: str = "",
+    headers: Mapping[str, str] | None = None,
 ) -> Load:
     """Send the same unary request `requests` times and return throughput and latency.
 
@@ -34,6 +43,8 @@ def h2load(
         command += ["-d", str(body), f"--log-file={log}", "-H", "content-type: application/grpc", "-H", "te: trailers"]
         if token:
             command += ["-H", f"authorization: Bearer {token}"]
+        for name, value in (headers or {}).items():
+            command += ["-H", f"{name}: {value}"]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         lines = [line.split("\t") for line in log.read_text(encoding="ascii").splitlines()]
     if len(lines) != requests or any(status != "200" for _, status, _ in lines):
