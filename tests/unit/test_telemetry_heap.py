@@ -41,7 +41,7 @@ class Process:
 
 
 async def test_memory_that_stays_is_left_alone() -> None:
-    assert await Process(100, 100, 103, 107, 101, 100).live() == []
+    assert await Process(100, 100, 102, 103, 101, 100).live() == []
 
 
 async def test_growth_is_given_back() -> None:

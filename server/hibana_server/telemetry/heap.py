@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-GROWN_BYTES = 8 * 1024 * 1024
-"""Growth at which giving back is worth its milliseconds."""
+GROWN_BYTES = 4 * 1024 * 1024
+"""Growth at which giving back is worth its milliseconds: one to five each time, at most once a period."""
 PERIOD_SECONDS = 1.0
 LONGEST_PAUSE = 7
 """Periods between two attempts when earlier ones did not help: then the memory is in use."""
