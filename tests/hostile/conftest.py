@@ -13,7 +13,8 @@ import pytest
 from hibana.v1.executor_pb2 import InvokeRequest
 from hibana_server.services.calls import RECORDED_BYTES
 from tests.framework.server import Server
-from tests.hostile.cases import Case
+from tests.framework.wasm import wat
+from tests.hostile.cases import NAP, Case, Runs
 from tests.hostile.house import House
 from tests.hostile.invariants import census, private_bytes
 from tests.hostile.selection import selection
@@ -27,7 +28,8 @@ SETTINGS = {
 
 LARGE_RECORDS = 16
 """Records of nearly 200 kB each: more than the 2 MB of pages that a connection to the database keeps in memory."""
-FILLING_SECONDS = 30.0
+LONGEST_NAP = 4000
+"""Milliseconds a guest sleeps at most to wait for others; limits are ten seconds."""
 GIVING_BACK_SECONDS = 3.0
 
 SELECTION = selection()
@@ -114,11 +116,32 @@ async def warm_up(house: House) -> None:
 async def settle_in(house: House) -> None:
     """Fill the pool, and note the memory of the server as it is then."""
     await house.repeat(64, lambda _: _good(house), together=4)
-    async with asyncio.timeout(FILLING_SECONDS):
-        # Quick calls leave it to chance how many sandboxes they need.
-        while (numbers := await house.metrics())["hibana_pool_workers"] < numbers["hibana_pool_places"]:
-            await house.repeat(64, lambda _: _good(house))
+    await work_in_every_sandbox(house)
     house.at_work_bytes = census(house.front).private_bytes
+
+
+async def work_in_every_sandbox(house: House) -> None:
+    """Have all sandboxes there can be run something at the same time.
+
+    Quick calls leave it to chance how many they need, and one that was never used holds less than the others.
+    """
+    for caller in (house.alice, house.mallory):
+        await house.upload(wat(NAP), caller=caller, name="sleeper")
+    milliseconds = 50
+    while milliseconds < LONGEST_NAP:
+        milliseconds *= 2  # as long as it takes until the last of them has begun
+        request = Runs("", "run", [str(milliseconds * 1_000_000)]).request("user/sleeper")
+        # Two callers, as one is never given the last place.
+        callers = (house.alice, house.mallory) * int((await house.metrics())["hibana_pool_places"])
+        naps = asyncio.gather(*(caller.executor.Invoke(request, timeout=60) for caller in callers))
+        all_busy = False
+        while not naps.done():
+            numbers = await house.metrics()
+            all_busy = all_busy or numbers["hibana_pool_busy"] == numbers["hibana_pool_places"]
+        await naps
+        if all_busy:
+            return
+    raise AssertionError("the sandboxes are never all at work")
 
 
 async def least_memory(house: House, seconds: float) -> int:
