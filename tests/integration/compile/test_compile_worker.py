@@ -116,9 +116,7 @@ async def test_module_that_asks_for_13_gb_is_refused(lab: Lab) -> None:
     assert (await lab.compile(ADD)).cache is Cache.COMPILED
 
 
-async def test_module_that_takes_too_long_is_refused(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    # On a busy machine the second of CPU time takes a while, as compilers only get what others leave.
-    monkeypatch.setattr(compile_runner, "PATIENCE_SECONDS", 50.0)
+async def test_module_that_takes_too_long_is_refused(lab: Lab) -> None:
     with pytest.raises(Invalid) as caught:
         await lab.compile(SLOW, policy=replace(USER, compile_seconds=1.0))
     assert caught.value.reason == "COMPILE_BUDGET"
@@ -146,7 +144,10 @@ async def test_crash_of_the_compiler_is_told_as_such(lab: Lab) -> None:
 
 
 @pytest.mark.slow
-async def test_worker_that_gets_no_processor_is_not_the_modules_fault(lab: Lab) -> None:
+async def test_worker_that_gets_no_processor_is_not_the_modules_fault(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compile_runner, "PATIENCE_SECONDS", 5.0)
     task = asyncio.ensure_future(lab.compile(SLOW, policy=replace(USER, compile_seconds=1.0)))
     os.kill(await lab.worker(), signal.SIGSTOP)
     with pytest.raises(Exhausted) as caught:  # after 2 x 1 + 5 seconds of wall time

@@ -113,6 +113,7 @@ async def test_the_shortest_and_the_longest_time_limit(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("tier", [Tier.USER, pytest.param(Tier.ADMIN, marks=pytest.mark.slow)])
+@pytest.mark.timeout(300)  # compiling the largest module takes what the machine has to spare
 async def test_what_the_gate_lets_through_fits_into_the_engines_pool(bench: Bench, tier: Tier) -> None:
     """A module at every limit that has a slot in the pool: tables, their elements, functions and globals."""
     limits = limits_of(DEFAULT_POLICIES[tier])
