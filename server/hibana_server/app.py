@@ -56,7 +56,7 @@ from hibana_server.storage.migrate import upgrade
 from hibana_server.storage.sqlite.executions import SqliteExecutionStore
 from hibana_server.storage.sqlite.modules import SqliteModuleStore
 from hibana_server.telemetry import logs
-from hibana_server.telemetry.heap import give_back
+from hibana_server.telemetry.heap import bound_spare, give_back
 from hibana_server.telemetry.metrics import Metrics
 
 _MOST_FILES = 1 << 18
@@ -89,6 +89,7 @@ def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT and return the exit code."""
     logs.configure(settings.log.level, settings.log.format, current_log_fields)
     _open_files()
+    bound_spare()
     # Threads and workers that wake up do not push out whoever runs: a tenth more calls where cores are few.
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

@@ -87,9 +87,9 @@ class Listener:
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def end(self) -> RunEnd:
+    async def end(self, seconds: float = 20.0) -> RunEnd:
         """Wait for the end."""
-        await self.until(lambda: self.ends)
+        await self.until(lambda: self.ends, seconds)
         return self.ends[0]
 
 
@@ -119,7 +119,8 @@ class Bench:
         """Describe a call of a guest by its name, or of a module's bytes; `rest` are fields of Job and Limits."""
         code = wasm(module) if isinstance(module, str) else module
         limits = {each: rest.pop(each, getattr(LIMITS, each)) for each in ("memory_bytes", "timeout", "output_bytes")}
-        rest.setdefault("result_types", result_types(code, function))
+        if "result_types" not in rest:  # asking compiles the module
+            rest["result_types"] = result_types(code, function)
         rest.setdefault("host_functions", frozenset({"env.abort"}))
         return Job(
             artifact=artifact(self.directory, code),
@@ -143,8 +144,10 @@ class Bench:
         self, module: str | bytes, function: str = "_start", *arguments: float, **rest: Any
     ) -> tuple[RunEnd, Listener]:
         """Run one call to its end."""
-        _, listener = await self.start(self.job(module, function, *arguments, **rest))
-        return await listener.end(), listener
+        job = self.job(module, function, *arguments, **rest)
+        _, listener = await self.start(job)
+        # What ends the guest is its own limit, which may be longer than the patience for everything else.
+        return await listener.end(20.0 + min(job.limits.timeout, 60.0)), listener
 
     async def value(self, module: str | bytes, function: str, *arguments: float, **rest: Any) -> int | float:
         """Run one call that must end well with one result."""

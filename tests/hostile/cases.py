@@ -27,6 +27,17 @@ CANCELLED = execution_pb2.OUTCOME_CANCELLED
 
 MIB = 1024 * 1024
 
+NAP = """
+(module
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "run") (param i64)
+    (i32.store (i32.const 16) (i32.const 1))
+    (i64.store (i32.const 24) (local.get 0))
+    (drop (call $poll (i32.const 0) (i32.const 256) (i32.const 1) (i32.const 1024)))))
+"""
+"""Sleeps for nanoseconds: a guest that takes a sandbox and hardly any processor, so that the load is of sandboxes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from hibana.v1.executor_pb2 import InvokeRequest
+from hibana_server.services.calls import RECORDED_BYTES
 from tests.framework.server import Server
-from tests.hostile.cases import Case
+from tests.framework.wasm import wat
+from tests.hostile.cases import NAP, Case, Runs
 from tests.hostile.house import House
-from tests.hostile.invariants import census
+from tests.hostile.invariants import census, private_bytes
 from tests.hostile.selection import selection
 
 SETTINGS = {
@@ -20,6 +25,12 @@ SETTINGS = {
     "COMPILE_MAX_QUEUE": "256",
 }
 """Few sandboxes are soon all taken, and a stalling upload is given up while the case waits."""
+
+LARGE_RECORDS = 16
+"""Records of nearly 200 kB each: more than the 2 MB of pages that a connection to the database keeps in memory."""
+LONGEST_NAP = 4000
+"""Milliseconds a guest sleeps at most to wait for others; limits are ten seconds."""
+GIVING_BACK_SECONDS = 3.0
 
 SELECTION = selection()
 
@@ -92,17 +103,60 @@ def open_house(tmp_path: Path, shared_house: House) -> OpenHouse:
 
 
 async def warm_up(house: House) -> None:
-    """Let large messages pass once, so that memory is compared with that of a server at work."""
+    """Let large messages and large records pass once, so that memory is compared with that of a server at work."""
     for _ in range(2):
         await house.refused_upload(b"\0asm\x01\0\0\0" + b"\xff" * (9 * 1024 * 1024))
+    await house.repeat(LARGE_RECORDS, lambda _: _large_record(house), together=1)
     await settle_in(house)
+    # What these left freed is not part of it.
+    held = private_bytes(house.front)
+    house.at_work_bytes += await least_memory(house, GIVING_BACK_SECONDS) - held
 
 
 async def settle_in(house: House) -> None:
     """Fill the pool, and note the memory of the server as it is then."""
     await house.repeat(64, lambda _: _good(house), together=4)
+    await work_in_every_sandbox(house)
     house.at_work_bytes = census(house.front).private_bytes
+
+
+async def work_in_every_sandbox(house: House) -> None:
+    """Have all sandboxes there can be run something at the same time.
+
+    Quick calls leave it to chance how many they need, and one that was never used holds less than the others.
+    """
+    for caller in (house.alice, house.mallory):
+        await house.upload(wat(NAP), caller=caller, name="sleeper")
+    milliseconds = 50
+    while milliseconds < LONGEST_NAP:
+        milliseconds *= 2  # as long as it takes until the last of them has begun
+        request = Runs("", "run", [str(milliseconds * 1_000_000)]).request("user/sleeper")
+        # Two callers, as one is never given the last place.
+        callers = (house.alice, house.mallory) * int((await house.metrics())["hibana_pool_places"])
+        naps = asyncio.gather(*(caller.executor.Invoke(request, timeout=60) for caller in callers))
+        all_busy = False
+        while not naps.done():
+            numbers = await house.metrics()
+            all_busy = all_busy or numbers["hibana_pool_busy"] == numbers["hibana_pool_places"]
+        await naps
+        if all_busy:
+            return
+    raise AssertionError("the sandboxes are never all at work")
+
+
+async def least_memory(house: House, seconds: float) -> int:
+    """Return the least memory that the server's own process holds within a time."""
+    least, end = private_bytes(house.front), time.monotonic() + seconds
+    while time.monotonic() < end:
+        least = min(least, private_bytes(house.front))
+        await asyncio.sleep(0.05)
+    return least
 
 
 async def _good(house: House) -> None:
     await house.add(timeout=10)
+
+
+async def _large_record(house: House) -> None:
+    """Have the vault copy as much input as a record keeps, and nearly as much output twice."""
+    await house.alice.executor.Invoke(InvokeRequest(module="user/vault", stdin=bytes(RECORDED_BYTES)), timeout=10)

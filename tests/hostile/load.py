@@ -12,25 +12,16 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from hibana.v1 import executor_pb2, module_pb2
+from tests.framework.promptness import ATTEMPTS
 from tests.framework.refusals import unpack
 from tests.framework.stubs import Stubs
 from tests.framework.wasm import wat
-from tests.hostile.cases import LOST, OK, TIMEOUT, Case, Runs, theme
+from tests.hostile.cases import LOST, NAP, OK, TIMEOUT, Case, Runs, theme
 from tests.hostile.faults_disk import artifacts
 from tests.hostile.house import House
 from tests.hostile.invariants import census
 from tests.hostile.modules_time import PLAIN
 
-NAP = """
-(module
-  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
-  (memory (export "memory") 1)
-  (func (export "run") (param i64)
-    (i32.store (i32.const 16) (i32.const 1))
-    (i64.store (i32.const 24) (local.get 0))
-    (drop (call $poll (i32.const 0) (i32.const 256) (i32.const 1) (i32.const 1024)))))
-"""
-"""Sleeps for nanoseconds: a guest that takes a sandbox and hardly any processor, so that the load is of sandboxes."""
 NAP_NS = "20000000"
 REFUSED_WITHIN = 0.05
 """Seconds within which what is too much is refused, as the product promises."""
@@ -87,16 +78,28 @@ async def three_times_capacity(house: House) -> None:
     people = await callers(house)
     seconds = float(house.times(1, 10))
     await offered(people, request, 20, 0.5)
+    # One attempt has to be as promised: this process, which measures, and the server may lose the processor to others.
+    wrong = [await overload(house, people, request, seconds)]
+    while wrong[-1] and len(wrong) < ATTEMPTS:
+        wrong.append(await overload(house, people, request, seconds))
+    assert not wrong[-1], wrong
+
+
+async def overload(house: House, people: list[Stubs], request: executor_pb2.InvokeRequest, seconds: float) -> list[str]:
+    """Offer the capacity, then three times that; return what was slower than promised."""
     # Twice what two sandboxes do in theory keeps them busy without an end; what gets done is the capacity.
     normal = (await offered(people, request, 100, seconds)).ended / seconds
     watch = asyncio.ensure_future(health(house, seconds))
     tally = await offered(people, request, 300, seconds)
     slowest = await watch
     assert tally.refused, "three times the capacity was not too much"
-    assert tally.ended / seconds >= 0.8 * normal, (normal, tally.ended / seconds)
-    # The median: this process, which measures, is busy itself.
-    assert statistics.median(tally.refused) <= REFUSED_WITHIN, statistics.median(tally.refused)
-    assert slowest <= 1.0
+    done, refused = tally.ended / seconds, statistics.median(tally.refused)
+    kept = {
+        f"{done:.0f} calls a second done of {normal:.0f}": done >= 0.8 * normal,
+        f"refused after {refused:.3f} s": refused <= REFUSED_WITHIN,
+        f"health after {slowest:.3f} s": slowest <= 1.0,
+    }
+    return [what for what, is_kept in kept.items() if not is_kept]
 
 
 async def health(house: House, seconds: float) -> float:

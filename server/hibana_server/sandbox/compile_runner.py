@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 MIN_ARTIFACT_BYTES = 64 * MIB
 ARTIFACT_GROWTH = 16
 """Compiled code is 3 to 5 times the size of its source; far beyond that something is wrong."""
+PATIENCE_SECONDS = 5.0
+"""Wall time that a compile gets beyond twice its CPU time before the machine counts as too busy for it."""
 
 _SMALLER = "Split its largest functions, build with optimisation, or upload it as an admin module."
 _FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
@@ -116,7 +118,7 @@ class CompileRunner:
             log.exception("compiler_start_failed")
             raise Unavailable("The compiler cannot be started now: try again later.", retry_after=5.0) from error
         self._running.add(process)
-        wall_seconds = policy.compile_seconds * 2 + 5
+        wall_seconds = policy.compile_seconds * 2 + PATIENCE_SECONDS
         try:
             async with asyncio.timeout(wall_seconds):
                 end = await process.wait()

@@ -14,11 +14,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-GROWN_BYTES = 8 * 1024 * 1024
-"""Growth at which giving back is worth its milliseconds."""
+GROWN_BYTES = 4 * 1024 * 1024
+"""Growth at which giving back is worth its milliseconds: one to five each time, at most once a period."""
 PERIOD_SECONDS = 1.0
 LONGEST_PAUSE = 7
 """Periods between two attempts when earlier ones did not help: then the memory is in use."""
+
+SPARE_BYTES = 512 * 1024
+"""Free memory at the end of an arena, and the size of a piece, past which the allocator turns to the system."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+
+
+def bound_spare() -> bool:
+    """Keep the allocator from holding more and more in reserve; return whether it can be told.
+
+    Left to itself it raises both bounds with the largest piece it has seen freed, up to 64 MB for each arena. And
+    what is free at the end of a thread's arena `malloc_trim` does not touch, so `give_back` cannot make up for it.
+    """
+    function: Any = getattr(ctypes.CDLL(None), "mallopt", None)
+    if function is None:
+        return False
+    function.argtypes, function.restype = [ctypes.c_int, ctypes.c_int], ctypes.c_int
+    return bool(function(_M_TRIM_THRESHOLD, SPARE_BYTES) and function(_M_MMAP_THRESHOLD, SPARE_BYTES))
 
 
 async def give_back(

@@ -15,6 +15,7 @@ from hibana_server.domain.errors import DataLoss, Exhausted, Invalid, Unavailabl
 from hibana_server.domain.executions import Cache
 from hibana_server.domain.modules import Finding
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier, TierPolicy
+from hibana_server.sandbox import compile_runner
 from hibana_server.sandbox.worker.engine import compile_config, worker_engine
 from tests.framework.wasm import functions, locals_times_branches, resvg, slow_to_compile, wat
 from tests.integration.compile.conftest import Lab
@@ -143,7 +144,10 @@ async def test_crash_of_the_compiler_is_told_as_such(lab: Lab) -> None:
 
 
 @pytest.mark.slow
-async def test_worker_that_gets_no_processor_is_not_the_modules_fault(lab: Lab) -> None:
+async def test_worker_that_gets_no_processor_is_not_the_modules_fault(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compile_runner, "PATIENCE_SECONDS", 5.0)
     task = asyncio.ensure_future(lab.compile(SLOW, policy=replace(USER, compile_seconds=1.0)))
     os.kill(await lab.worker(), signal.SIGSTOP)
     with pytest.raises(Exhausted) as caught:  # after 2 x 1 + 5 seconds of wall time

@@ -8,6 +8,7 @@ import pytest
 
 from hibana_server.domain.executions import Outcome, RunEnd
 from tests.framework.guests import MIB, Bench
+from tests.framework.promptness import within
 
 TRAPS = [
     "UNREACHABLE",
@@ -69,20 +70,22 @@ async def test_stack_overflow(bench: Bench) -> None:
 
 @pytest.mark.parametrize(("module", "function"), [("sandbox_traps", "loop"), ("sandbox_start_loop", "run")])
 async def test_an_endless_loop_ends_at_the_limit(bench: Bench, module: str, function: str) -> None:
-    began = time.monotonic()
-    end, _ = await bench.run(module, function, timeout=0.1)
+    async def once() -> RunEnd:
+        began = time.monotonic()
+        end, _ = await bench.run(module, function, timeout=0.1)
+        assert time.monotonic() - began >= 0.1
+        return end
+
+    end = await within(1.0, once)
     assert end.outcome is Outcome.TIMEOUT
-    assert 0.1 <= time.monotonic() - began < 1.0
     assert end.usage.execution_ns >= 90_000_000
     assert end.usage.cpu_ns >= 5_000_000  # little, where the tests share the processors with other work
     assert "0.1 s" in explained(end)
 
 
 async def test_a_sleeping_guest_ends_at_the_limit(bench: Bench) -> None:
-    began = time.monotonic()
-    end, _ = await bench.run("sandbox_wasi", "sleep", 60_000_000_000, timeout=0.1)
+    end, _ = await within(1.0, lambda: bench.run("sandbox_wasi", "sleep", 60_000_000_000, timeout=0.1))
     assert end.outcome is Outcome.TIMEOUT
-    assert time.monotonic() - began < 1.0
 
 
 async def test_a_guest_may_sleep_within_its_limit(bench: Bench) -> None:

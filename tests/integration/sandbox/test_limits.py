@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier
 from hibana_server.sandbox.gate.limits import limits_of
 from hibana_server.sandbox.worker.engine import compile_config
 from tests.framework.guests import MIB, Bench
+from tests.framework.promptness import within
 from tests.framework.wasm import function_type, leb, module, name, section, vector, wat
 from tests.integration.sandbox.conftest import OpenPool
 
@@ -106,15 +106,14 @@ async def test_a_late_tick_never_ends_the_next_call(open_pool: OpenPool) -> None
 
 
 async def test_the_shortest_and_the_longest_time_limit(bench: Bench) -> None:
-    began = time.monotonic()
-    end, _ = await bench.run("sandbox_traps", "loop", timeout=0.001)
+    end, _ = await within(0.5, lambda: bench.run("sandbox_traps", "loop", timeout=0.001))
     assert end.outcome is Outcome.TIMEOUT
-    assert time.monotonic() - began < 0.5
     end, _ = await bench.run("sandbox_numbers", "add", 1, 1, timeout=86_400.0 * 3650)
     assert end.outcome is Outcome.OK
 
 
 @pytest.mark.parametrize("tier", [Tier.USER, pytest.param(Tier.ADMIN, marks=pytest.mark.slow)])
+@pytest.mark.timeout(300)  # compiling the largest module takes what the machine has to spare
 async def test_what_the_gate_lets_through_fits_into_the_engines_pool(bench: Bench, tier: Tier) -> None:
     """A module at every limit that has a slot in the pool: tables, their elements, functions and globals."""
     limits = limits_of(DEFAULT_POLICIES[tier])

@@ -8,11 +8,13 @@ import pytest
 
 from hibana_server.domain.executions import Outcome, Stream
 from tests.framework.guests import MIB, Bench
+from tests.framework.promptness import within
 from tests.framework.wasm import wat
 
 
+@pytest.mark.timeout(120)
 async def test_a_hundred_thousand_writes_of_one_byte(bench: Bench) -> None:
-    end, listener = await bench.run("sandbox_touch", "bytes", 100_000, timeout=30.0)
+    end, listener = await bench.run("sandbox_touch", "bytes", 100_000, timeout=60.0)
     assert end.outcome is Outcome.OK
     assert listener.text() == b"/" * 100_000
 
@@ -32,10 +34,8 @@ async def test_one_write_beyond_the_limit_is_cut_there(bench: Bench) -> None:
 
 
 async def test_the_output_limit_ends_a_guest_promptly(bench: Bench) -> None:
-    began = time.monotonic()
-    end, _ = await bench.run("sandbox_wasi", "flood", output_bytes=10_000, timeout=10.0)
+    end, _ = await within(1.0, lambda: bench.run("sandbox_wasi", "flood", output_bytes=10_000, timeout=10.0))
     assert end.outcome is Outcome.OUTPUT_LIMIT
-    assert time.monotonic() - began < 1.0
 
 
 async def test_a_guest_may_close_its_stdout(bench: Bench) -> None:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import chain
 
 from sqlalchemy import ColumnElement, bindparam, literal_column
 from sqlalchemy.dialects import sqlite
 
 from hibana_server.domain.executions import Outcome, State
+from hibana_server.storage.sql.execution_rows import Value
 from hibana_server.storage.sql.tables import executions
 
 MAX_ROWS = 64
 """Rows of the largest statement; its parameters stay far below SQLite's 32,766."""
+LARGE_BYTES = 4096
+"""Detail of a row past which it is stored by a statement of its own.
+
+A statement that stays prepared keeps a copy of what it was given last, until it is used again. Many large rows in one
+would be held for as long as no batch of that size comes: some 30 MB in all sizes together.
+"""
 
 _DIALECT = sqlite.dialect(paramstyle="qmark")
 _DONE: ColumnElement[str] = literal_column(f"'{State.DONE.value}'")
@@ -52,6 +61,23 @@ def sweep_statement() -> str:
     if compiled.positiontup != ["now", "why"]:
         raise AssertionError("SQLAlchemy does not bind values in the order given any more.")
     return str(compiled)
+
+
+def statements(rows: Sequence[tuple[Value, ...]]) -> Iterator[tuple[str, tuple[Value, ...]]]:
+    """Yield the statements that store these rows, each with its parameters; rows must have different uids."""
+    small = [row for row in rows if not _is_large(row)]
+    done = 0
+    for size in split(len(small)):
+        yield store_statement(size), tuple(chain.from_iterable(small[done : done + size]))
+        done += size
+    for row in rows:
+        if _is_large(row):
+            yield store_statement(1), row
+
+
+def _is_large(row: tuple[Value, ...]) -> bool:
+    detail = row[-1]
+    return isinstance(detail, bytes) and len(detail) > LARGE_BYTES
 
 
 def split(count: int) -> list[int]:

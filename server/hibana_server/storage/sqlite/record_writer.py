@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -27,7 +26,7 @@ from hibana_server.storage.sql.execution_rows import Value, bulk, completed, enc
 from hibana_server.storage.sqlite.checkpointer import RESTART_FRAMES, Checkpointer
 from hibana_server.storage.sqlite.engine import connect
 from hibana_server.storage.sqlite.journal import Journal
-from hibana_server.storage.sqlite.record_statement import split, store_statement, sweep_statement
+from hibana_server.storage.sqlite.record_statement import statements, sweep_statement
 
 FLUSH_SECONDS = 0.2
 """Time a record may be in the journal only. Each commit takes the interpreter from the event loop a few times."""
@@ -244,11 +243,8 @@ class RecordWriter:
         rows = _latest(rows)
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            done = 0
-            for size in split(len(rows)):
-                parameters = tuple(chain.from_iterable(rows[done : done + size]))
-                self._connection.execute(store_statement(size), parameters)
-                done += size
+            for statement, parameters in statements(rows):
+                self._connection.execute(statement, parameters)
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
