@@ -160,7 +160,7 @@ TYPESCRIPT = Project(
 JAVA = Project(
     name="java",
     tools=(Tool(("javac", "-version"), (17, 0), "default-jdk-headless"), Tool(("mvn", "--version"), (3, 8), "maven")),
-    build=(("mvn", "--batch-mode", "--quiet", "package"),),
+    build=(("mvn", "--batch-mode", "--quiet", f"-Dhibana.proto={PROTO}", "compile"),),
     run=("java", "-cp", "{place}/target/classes:{place}/target/lib/*", "dev.hibana.interop.Main"),
 )
 
