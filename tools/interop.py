@@ -43,11 +43,16 @@ class Tool:
         """Say what is wrong with it on this machine; None if nothing is."""
         name, wanted = self.version[0], ".".join(map(str, self.oldest))
         if shutil.which(name) is None:
-            return f"there is no {name}; install {wanted} or newer, on Debian or Ubuntu: apt-get install {self.package}"
+            return (
+                f"there is no {name}: install {wanted} or newer, on Debian or Ubuntu `apt-get install {self.package}`"
+            )
         shown = subprocess.run(self.version, capture_output=True, text=True, check=False)
-        found = re.search(r"\d+\.\d+", shown.stdout + shown.stderr)
-        if found is None or tuple(map(int, found[0].split("."))) < self.oldest:
-            return f"{name} is {found and found[0]}, older than {wanted}; the package of an older release does not do"
+        # `javac 21` has no dot, and Maven colours its name with digits.
+        found = re.search(r"\d+(?:\.\d+)+|(?<=\s)\d+(?=\s)", shown.stdout + shown.stderr)
+        if found is None:
+            return f"{name} does not tell its version"
+        if tuple(map(int, found[0].split("."))) < self.oldest:
+            return f"{name} is {found[0]}, and {wanted} or newer is needed: your system's package may be too old"
         return None
 
 
