@@ -27,5 +27,5 @@ def uuid7() -> str:
     if not _random:
         _random.extend(struct.unpack("512Q", os.urandom(4096)))
     low = 0x8000_0000_0000_0000 | (_random.pop() & 0x3FFF_FFFF_FFFF_FFFF)
-    # printf's way spells five numbers in one go; an f-string takes a call for each.
-    return "%08x-%04x-7%03x-%04x-%012x" % (ms >> 16, ms & 0xFFFF, fraction, low >> 48, low & 0xFFFF_FFFF_FFFF)  # noqa: UP031
+    digits = f"{(ms << 16 | 0x7000 | fraction) << 64 | low:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -75,6 +75,8 @@ def json_text(values: Sequence[Core], types: Sequence[str]) -> str:
     """Spell core values as the text of a JSON array, as `to_json` does but without building it."""
     if not values:
         return "[]"
+    if types.count("s32") == len(values):
+        return repr([*values])  # the same text, in one go
     return f"[{', '.join(map(_spell, values, types))}]"
 
 

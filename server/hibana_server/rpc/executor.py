@@ -75,7 +75,7 @@ class ExecutorServicer(pb_grpc.ExecutorServicer):
         except BaseException:
             run.cancel()
             raise
-        stdout, stderr = _fit(run.stdout, run.stderr)
+        stdout, stderr = _fit(run.stdout, run.stderr) if run.stdout or run.stderr else (b"", b"")
         return invoke_response(run, stdout, stderr, typed=request.WhichOneof("arguments") == "typed_arguments")
 
     async def CancelExecution(self, request: pb.CancelExecutionRequest, context: Context) -> pb.CancelExecutionResponse:
@@ -160,8 +160,6 @@ def _parts(piece: Output) -> Iterator[Output]:
 
 
 def _fit(stdout: Capture | None, stderr: Capture | None) -> tuple[bytes, bytes]:
-    if stdout is None and stderr is None:
-        return b"", b""
     out = bytes(stdout.head) if stdout else b""
     err = bytes(stderr.head) if stderr else b""
     out = out[: INVOKE_OUTPUT_BYTES - min(len(err), INVOKE_STDERR_BYTES)]

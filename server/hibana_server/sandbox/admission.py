@@ -23,6 +23,8 @@ class Admission:
         self._memory_budget = memory_budget
         self._share = max(1, places - 1)
         self.reserved_bytes = 0
+        self.running = 0
+        """Places that are held."""
         self.callers: Counter[str] = Counter()
         """Places that each caller holds; nobody who holds none is in it."""
 
@@ -40,12 +42,14 @@ class Admission:
         if held >= self._share or not self._fits(self.reserved_bytes, claim.memory_bytes):
             return False
         self.reserved_bytes += claim.memory_bytes
+        self.running += 1
         self.callers[claim.caller] = held + 1
         return True
 
     def give_back(self, claim: Claim) -> None:
         """Count a call as ended."""
         self.reserved_bytes -= claim.memory_bytes
+        self.running -= 1
         left = self.callers[claim.caller] - 1
         if left > 0:
             self.callers[claim.caller] = left

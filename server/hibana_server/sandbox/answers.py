@@ -69,9 +69,9 @@ class Answers:
         if size > _TAG_AT and data[_TAG_AT] == _DONE_TAG and HEADER.unpack_from(data)[0] == size - HEADER.size:
             # Nothing but one frame, and by its looks the end: all that a short call has to say.
             frame = _decode(data[HEADER.size :])
-            if isinstance(frame, Done) and size <= MAX_FROM_WORKER:
+            if isinstance(frame, Done) and frame.call == self._call and size <= MAX_FROM_WORKER:
                 self._rest = b""
-                self._take_done(frame)
+                self.done = frame
                 return _NOTHING
         pieces: _Pieces | None = None
         while size - position >= HEADER.size:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from hibana_server.sandbox.processors import ALL, move
+
 _READ_BYTES = 64 * 1024
 _STDERR_BYTES = 4 * 1024
 
@@ -57,6 +59,7 @@ class CompileProcess:
             # shares processors between sessions (autogroup), SCHED_IDLE would yield to nobody outside of it.
             process_group=0,
         )
+        move(self._process.pid, ALL)
         self._pidfd = os.pidfd_open(self._process.pid)
         if self._process.stdout is None or self._process.stderr is None:
             raise AssertionError

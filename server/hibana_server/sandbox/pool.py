@@ -26,6 +26,7 @@ from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox.admission import Admission
 from hibana_server.sandbox.frames import Wall
 from hibana_server.sandbox.idle_workers import IdleWorkers, longest_unused, suits
+from hibana_server.sandbox.placement import Placement
 from hibana_server.sandbox.pool_settings import PoolSettings
 from hibana_server.sandbox.reserved import ReservedSandbox
 from hibana_server.sandbox.waiting import Offer, Ticket, Waiting
@@ -61,6 +62,7 @@ class Pool:
         self._starting: Counter[Tier] = Counter()
         self._waiting: Waiting[ReservedSandbox] = Waiting()
         self._alarms = Alarms()
+        self._placement = Placement(self._alarms)
         self._admission = Admission(settings.max_sandboxes, settings.memory_budget)
         self._ends: Counter[Outcome] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -174,6 +176,10 @@ class Pool:
         if worker.trust is None:
             # The next stranger's call shall find a fresh one.
             self._loop.call_soon(self._pump)
+        if self._admission.running == 1:
+            self._placement.alone(worker.pid)
+        else:
+            self._placement.beside_others()
         return ReservedSandbox(self, worker, claim)
 
     # ------------------------------------------------------------ told by sandboxes and workers

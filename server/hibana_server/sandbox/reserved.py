@@ -51,7 +51,9 @@ class ReservedSandbox:
 
     def release(self) -> None:
         """Give the worker back unused; harmless when it was given back, or runs a job."""
-        if self._sink is None and self._free(None):
+        if self._sink is None and not self._released:
+            self._released = True
+            self._lender.freed(self._claim, None)
             self._lender.took_back(self._worker)
 
     def output(self, pieces: Sequence[Output]) -> None:
@@ -61,13 +63,8 @@ class ReservedSandbox:
 
     def ended(self, end: RunEnd) -> None:
         """Free the reservation and pass the end on."""
-        self._free(end)
+        if not self._released:
+            self._released = True
+            self._lender.freed(self._claim, end)
         if self._sink is not None:
             self._sink.ended(end)
-
-    def _free(self, end: RunEnd | None) -> bool:
-        if self._released:
-            return False
-        self._released = True
-        self._lender.freed(self._claim, end)
-        return True

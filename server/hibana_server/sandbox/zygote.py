@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from hibana_server.sandbox.frames import Exited, Spawn, Spawned, Surveyed, Wall, encoder, zygote_decoder
+from hibana_server.sandbox.processors import ALL, move
 
 log = structlog.get_logger("hibana.sandbox")
 
@@ -88,6 +89,7 @@ class Zygote:
         with theirs:
             try:
                 self._process = _execute(theirs.fileno())
+                move(self._process.pid, ALL)
             except OSError:
                 control.close()
                 raise

@@ -37,15 +37,10 @@ class Call:
     trace_id: str = ""
     """Of the caller's distributed trace, 32 hex digits; empty where there is none."""
 
-    @property
-    def has_wasi_input(self) -> bool:
-        """Tell whether anything was given that only a WASI program can take."""
-        return bool(self.argv or self.stdin or self.env)
-
 
 def check_input(call: Call, *, wasi: bool) -> None:
     """Refuse what a module cannot take: too much input, or WASI input for a module that does not use WASI."""
-    if not call.has_wasi_input:
+    if not (call.argv or call.stdin or call.env):
         return
     size = len(call.stdin) + sum(len(a) for a in call.argv) + sum(len(k) + len(v) for k, v in call.env.items())
     if size > MAX_INPUT_BYTES:
@@ -73,7 +68,7 @@ def effective_limits(call: Call, ceiling: Limits) -> Limits:
 def recorded_input(call: Call, values: tuple[Core, ...], kinds: tuple[str, ...]) -> Input:
     """Return the input as the record keeps it; `kinds` are the types of the values."""
     arguments = json_text(values, kinds)
-    if not call.has_wasi_input:
+    if not (call.argv or call.stdin or call.env):
         return Input(arguments)
     digest = hashlib.sha256(call.stdin).hexdigest() if call.stdin else ""
     return Input(arguments, call.argv, dict(call.env), call.stdin[:RECORDED_BYTES], len(call.stdin), digest)

@@ -209,8 +209,7 @@ class Run:
                 "check what it did before running it again"
             )
         self.over = True
-        for waiter in self._waiters:
-            if not waiter.done():
+        for waiter in (*self._waiters, self._changed):
+            if waiter is not None and not waiter.done():
                 waiter.set_result(None)
-        self._wake()
         self._owner.finished(self)
