@@ -120,7 +120,7 @@ class ExecutorServicer:
     def Invoke(self, request, context):
         """Runs a function and answers once, with its output. The fastest way for short calls.
 
-        A run that takes longer than 5 ms tells its name ahead, in the initial metadata
+        A run that takes longer than 10 ms tells its name ahead, in the initial metadata
         `hibana-execution`, so that it can be cancelled from elsewhere; the answer has it in any case.
         Codes and retries as for Execute.
         """

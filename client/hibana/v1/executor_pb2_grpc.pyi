@@ -56,7 +56,7 @@ class ExecutorStub:
     Invoke: _grpc.UnaryUnaryMultiCallable[_executor_pb2.InvokeRequest, _executor_pb2.InvokeResponse]
     """Runs a function and answers once, with its output. The fastest way for short calls.
 
-    A run that takes longer than 5 ms tells its name ahead, in the initial metadata
+    A run that takes longer than 10 ms tells its name ahead, in the initial metadata
     `hibana-execution`, so that it can be cancelled from elsewhere; the answer has it in any case.
     Codes and retries as for Execute.
     """
@@ -126,7 +126,7 @@ class ExecutorAsyncStub(ExecutorStub):
     Invoke: _aio.UnaryUnaryMultiCallable[_executor_pb2.InvokeRequest, _executor_pb2.InvokeResponse]  # type: ignore[assignment]
     """Runs a function and answers once, with its output. The fastest way for short calls.
 
-    A run that takes longer than 5 ms tells its name ahead, in the initial metadata
+    A run that takes longer than 10 ms tells its name ahead, in the initial metadata
     `hibana-execution`, so that it can be cancelled from elsewhere; the answer has it in any case.
     Codes and retries as for Execute.
     """
@@ -205,7 +205,7 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_executor_pb2.InvokeResponse, _abc.Awaitable[_executor_pb2.InvokeResponse]]:
         """Runs a function and answers once, with its output. The fastest way for short calls.
 
-        A run that takes longer than 5 ms tells its name ahead, in the initial metadata
+        A run that takes longer than 10 ms tells its name ahead, in the initial metadata
         `hibana-execution`, so that it can be cancelled from elsewhere; the answer has it in any case.
         Codes and retries as for Execute.
         """

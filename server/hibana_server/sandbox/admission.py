@@ -25,12 +25,12 @@ class Admission:
         self.reserved_bytes = 0
         self.running = 0
         """Places that are held."""
-        self.callers: Counter[str] = Counter()
+        self.callers: dict[str, int] = {}
         """Places that each caller holds; nobody who holds none is in it."""
 
     def full(self, caller: str) -> bool:
         """Tell whether a caller holds all the places it may."""
-        return self.callers[caller] >= self._share
+        return self.callers.get(caller, 0) >= self._share
 
     def allows(self, claim: Claim) -> bool:
         """Tell whether a call may run now, as far as memory and its caller's places go."""
@@ -59,7 +59,7 @@ class Admission:
     def next_tiers(self, waiting: Iterable[Ticket[Any]]) -> Counter[Tier]:
         """Count by tier the calls, in turn, that only lack a worker; as many as there are places at most."""
         tiers: Counter[Tier] = Counter()
-        reserved, running = self.reserved_bytes, self.callers.copy()
+        reserved, running = self.reserved_bytes, Counter(self.callers)
         for ticket in waiting:
             claim = ticket.claim
             if running[claim.caller] >= self._share:

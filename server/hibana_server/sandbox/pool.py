@@ -293,7 +293,7 @@ class Pool:
             unsought = [worker for worker in idle if not any(suits(worker, later) for later in first[turn:])]
             spare = longest_unused(unsought or idle)
             due = spare.idle_since + _LINGER
-            if self._admission.callers[ticket.claim.caller] < share:
+            if self._admission.callers.get(ticket.claim.caller, 0) < share:
                 due = now if unsought else min(due, ticket.since + _PATIENCE)
             if due <= now:
                 self._retire(spare)

@@ -60,8 +60,9 @@ class Executions:
         self._blobs = blobs
         self._pool = pool
         self.store = store
-        self._looks_for_long = False
-        """Whether a look for runs that have become long is due."""
+        self._looks = 0
+        """Looks for runs that have become long, so far."""
+        self._look_is_due = False
         self._on_done = on_done
         self._running: dict[str, tuple[Run, Module]] = {}
         self._known: dict[tuple[str, Tier], Artifact] = {}
@@ -161,7 +162,8 @@ class Executions:
             )
             run = Run(execution, found.results, sandbox, self, keep_events=keep_events, head_bytes=head_bytes)
             self._running[execution.uid] = (run, module)
-            if not self._looks_for_long:
+            run.seen = self._looks
+            if not self._look_is_due:
                 self._look_again()
             if keep_events:
                 # The first event tells the name, and from then on a crash must leave a record.
@@ -175,14 +177,15 @@ class Executions:
         return run
 
     def _look_again(self) -> None:
-        self._looks_for_long = True
-        asyncio.get_running_loop().call_later(LONG_RUN, self._look_for_long, frozenset(self._running))
+        self._look_is_due = True
+        asyncio.get_running_loop().call_later(LONG_RUN / 2, self._look_for_long)
 
-    def _look_for_long(self, before: frozenset[str]) -> None:
-        """Tell the runs that were there at the last look, and still are, that they are long."""
-        self._looks_for_long = False
-        for uid, (run, _) in list(self._running.items()):
-            if uid in before and not run.is_long:
+    def _look_for_long(self) -> None:
+        """Tell the runs that this look and the one before have found that they are long."""
+        self._look_is_due = False
+        before, self._looks = self._looks, self._looks + 1
+        for run, _ in list(self._running.values()):
+            if run.seen < before and not run.is_long:
                 run.grown_long()
         if self._running:
             self._look_again()

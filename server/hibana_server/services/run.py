@@ -15,9 +15,8 @@ from hibana_server.domain.ports import ExecutionStore, Sandbox
 from hibana_server.domain.values import json_text
 from hibana_server.services.calls import RECORDED_BYTES
 
-LONG_RUN = 0.005
-"""Seconds, up to twice as many, after which a run that is answered at once gets its RUNNING row, and its caller its
-name."""
+LONG_RUN = 0.01
+"""Seconds after which, at the latest, a run that is answered at once gets its RUNNING row, and its caller its name."""
 
 
 class Capture:
@@ -67,7 +66,9 @@ class Run:
     stdout: Capture | None = None
     stderr: Capture | None = None
     is_long = False
-    """Whether it has outlived LONG_RUN."""
+    """Whether its owner has called it long."""
+    seen = 0
+    """The owner's last look before the run began."""
     over = False
     """Whether the end is known and stored (or could not be stored)."""
     results: tuple[int | float, ...] = ()
@@ -147,7 +148,7 @@ class Run:
         return not self.over
 
     def grown_long(self) -> None:
-        """Take note that the run has outlived LONG_RUN."""
+        """Take note that the run takes long."""
         self.is_long = True
         self._wake()
 
