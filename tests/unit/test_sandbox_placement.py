@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable
+
+import pytest
 
 from hibana_server.domain.alarms import Alarms
 from hibana_server.sandbox.placement import ROUND, Placement
-from hibana_server.sandbox.processors import ALL
+from hibana_server.sandbox.processors import ALL, move
 
 BOTH = frozenset({*ALL, 1000})
 """What this machine has, and one more: there is always a choice."""
 WORKER = 4711
+NOBODY = 1 << 22
+"""Past the largest number that a thread can have."""
 
 
 class House:
@@ -21,13 +26,13 @@ class House:
         self.moves: list[tuple[int, int]] = []
         """Process, and number of processors it may use from then on."""
         self.working = 0.0
-        self._may_move = may_move
+        self.may_move = may_move
         self.placement = Placement(Alarms(), processors=processors, move=self._move, worked=lambda: self.working)
 
     def _move(self, process: int, processors: Iterable[int]) -> bool:
-        if self._may_move:
+        if self.may_move:
             self.moves.append((process, len(set(processors))))
-        return self._may_move
+        return self.may_move
 
     def together(self) -> int | None:
         return self.placement.together
@@ -42,7 +47,7 @@ async def test_calls_one_after_the_other_bring_front_and_worker_together() -> No
     house.calls(ROUND)
     assert house.moves == []
     house.calls(1)
-    assert house.moves == [(os.getpid(), 1), (WORKER, 1)]
+    assert house.moves == [(WORKER, 1), (os.getpid(), 1)]
     assert house.together() == WORKER
     house.calls(10 * ROUND)
     assert len(house.moves) == 2, "moved once"
@@ -77,7 +82,7 @@ async def test_another_worker_takes_the_place_of_the_first() -> None:
     house = House()
     house.calls(ROUND + 1)
     house.calls(ROUND, worker=WORKER + 1)
-    assert house.moves[2:] == [(os.getpid(), len(BOTH)), (WORKER, len(BOTH)), (os.getpid(), 1), (WORKER + 1, 1)]
+    assert house.moves[2:] == [(os.getpid(), len(BOTH)), (WORKER, len(BOTH)), (WORKER + 1, 1), (os.getpid(), 1)]
     house.placement.part()
 
 
@@ -88,3 +93,41 @@ async def test_nothing_moves_where_there_is_no_choice_or_no_right() -> None:
     house = House(may_move=False)
     house.calls(5 * ROUND)
     assert house.together() is None
+
+
+async def test_the_number_of_a_worker_that_is_gone_is_not_moved() -> None:
+    house = House()
+    house.calls(ROUND + 1)
+    house.placement.gone(WORKER + 1)
+    assert house.together() == WORKER
+    house.placement.gone(WORKER)
+    assert house.together() is None
+    assert house.moves[2:] == [(os.getpid(), len(BOTH))]
+
+
+async def test_a_front_that_cannot_follow_leaves_the_worker_free() -> None:
+    moves: list[tuple[int, int]] = []
+
+    def only_workers(process: int, processors: Iterable[int]) -> bool:
+        moves.append((process, len(set(processors))))
+        return process != os.getpid()
+
+    placement = Placement(Alarms(), processors=BOTH, move=only_workers, worked=lambda: 0.0)
+    for _ in range(ROUND + 1):
+        placement.alone(WORKER)
+    assert placement.together is None
+    assert moves[-1] == (WORKER, len(BOTH))
+
+
+def test_a_thread_that_ends_meanwhile_keeps_no_other_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = []
+    real = os.sched_setaffinity
+
+    def noted(thread: int, processors: Iterable[int]) -> None:
+        real(thread, processors)
+        moved.append(thread)
+
+    monkeypatch.setattr(os, "listdir", lambda _path: [str(NOBODY), str(threading.get_native_id())])
+    monkeypatch.setattr(os, "sched_setaffinity", noted)
+    assert move(os.getpid(), ALL)
+    assert moved == [threading.get_native_id()]

@@ -24,8 +24,12 @@ def uuid7() -> str:
     """
     ms, rest = divmod(time.time_ns(), 1_000_000)
     fraction = rest * 4096 // 1_000_000
-    if not _random:
-        _random.extend(struct.unpack("512Q", os.urandom(4096)))
-    low = 0x8000_0000_0000_0000 | (_random.pop() & 0x3FFF_FFFF_FFFF_FFFF)
+    try:
+        number = _random.pop()
+    except IndexError:  # empty, for this thread at least
+        fetched = list(struct.unpack("512Q", os.urandom(4096)))
+        number = fetched.pop()
+        _random.extend(fetched)
+    low = 0x8000_0000_0000_0000 | (number & 0x3FFF_FFFF_FFFF_FFFF)
     digits = f"{(ms << 16 | 0x7000 | fraction) << 64 | low:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -162,7 +162,7 @@ class Edge(grpc.GenericRpcHandler):
     def _finish(self, call: CurrentCall, code: str, reason: str) -> None:
         seconds = time.perf_counter() - call.started
         self._metrics.call(call.method, code, seconds)
-        if self._traces is not None:
+        if self._traces is not None and call.caller is not None:  # strangers cannot fill traces
             self._traces.call_ended(call.method, code, seconds, call.parent, call.execution)
         if code == "OK" and not self._access_log:
             return

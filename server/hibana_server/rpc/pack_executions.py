@@ -129,7 +129,7 @@ def invoke_response(run: Run, stdout: bytes, stderr: bytes, *, typed: bool) -> e
     execution = run.execution
     # Submessages are filled in place: handing them to the constructor copies each.
     response = executor_pb2.InvokeResponse(
-        execution=_PREFIX + execution.uid,
+        execution=execution_name(execution.uid),
         version=version_name(execution.module_uid, execution.version),
         outcome=_outcome(execution),
         cache=_cache(execution),

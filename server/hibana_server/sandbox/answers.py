@@ -66,10 +66,14 @@ class Answers:
         """
         data = self._rest + received if self._rest else received
         position, size = 0, len(data)
-        if size > _TAG_AT and data[_TAG_AT] == _DONE_TAG and HEADER.unpack_from(data)[0] == size - HEADER.size:
+        if (
+            _TAG_AT < size <= MAX_FROM_WORKER
+            and data[_TAG_AT] == _DONE_TAG
+            and HEADER.unpack_from(data)[0] == size - HEADER.size
+        ):
             # Nothing but one frame, and by its looks the end: all that a short call has to say.
             frame = _decode(data[HEADER.size :])
-            if isinstance(frame, Done) and frame.call == self._call and size <= MAX_FROM_WORKER:
+            if isinstance(frame, Done) and frame.call == self._call:
                 self._rest = b""
                 self.done = frame
                 return _NOTHING

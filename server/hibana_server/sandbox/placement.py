@@ -14,13 +14,18 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import structlog
+
 from hibana_server.domain.alarms import Alarms
 from hibana_server.sandbox.processors import ALL, current, move
 
+log = structlog.get_logger("hibana.sandbox")
+
 ROUND: Final = 32
 """Calls between two decisions: a move costs about as much as one."""
-BUSY: Final = 0.7
-"""Share of its time that a front that calls wait for is at work; a single caller's calls leave it less."""
+BUSY: Final = 0.9
+"""Processors that the front uses when it is more than a single caller keeps at work: its threads have begun to work
+side by side, or the event loop has no pause."""
 PATIENCE: Final = 1.0
 """Seconds a round may take; who calls less often than that has nothing to gain."""
 
@@ -34,7 +39,7 @@ class Placement:
         *,
         processors: frozenset[int] = ALL,
         move: Callable[[int, Iterable[int]], bool] = move,
-        worked: Callable[[], float] = time.thread_time,
+        worked: Callable[[], float] = time.process_time,
     ) -> None:
         """Take the alarms of the pool; tests bring processors and clocks of their own."""
         self._alarms = alarms
@@ -44,7 +49,7 @@ class Placement:
         self._calls = 0
         """Calls in a row that began while no other ran."""
         self._round = (0.0, 0.0)
-        """When this round began, and the processor time this thread had used by then."""
+        """When this round began, and the processor time the front had used by then."""
         self.together: int | None = None
         """Process id of the worker that shares a processor with the front."""
 
@@ -61,13 +66,23 @@ class Placement:
         if self.together is not None:
             self.part()
 
+    def gone(self, worker: int) -> None:
+        """Take note that a worker's process has ended: its number may come to mean another."""
+        if self.together == worker:
+            self.together = None
+            self._free(os.getpid())
+
     def part(self) -> None:
         """Let the kernel decide again."""
         worker, self.together = self.together, None
         if worker is not None:
-            self._alarms.clear(self)
-            self._move(os.getpid(), self._processors)
+            self._free(os.getpid())
             self._move(worker, self._processors)
+
+    def _free(self, front: int) -> None:
+        self._alarms.clear(self)
+        if not self._move(front, self._processors):
+            log.warning("processors_not_free", allowed=sorted(self._processors))
 
     def _decide(self, worker: int) -> None:
         now, worked = time.monotonic(), self._worked()
@@ -78,9 +93,11 @@ class Placement:
             return
         if self.together != worker:
             self.part()
-            processor = current()
-            if processor not in self._processors or not self._move(os.getpid(), {processor}):
+            here = {current()}
+            if not here <= self._processors or not self._move(worker, here):
                 return
             self.together = worker
-            self._move(worker, {processor})
+            if not self._move(os.getpid(), here):
+                self.part()
+                return
         self._alarms.set(self, PATIENCE, self.part)

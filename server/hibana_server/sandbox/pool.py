@@ -25,7 +25,8 @@ from hibana_server.domain.ports import Claim
 from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox.admission import Admission
 from hibana_server.sandbox.frames import Wall
-from hibana_server.sandbox.idle_workers import IdleWorkers, longest_unused, suits
+from hibana_server.sandbox.idle_workers import IdleWorkers
+from hibana_server.sandbox.making_place import worker_to_end
 from hibana_server.sandbox.placement import Placement
 from hibana_server.sandbox.pool_settings import PoolSettings
 from hibana_server.sandbox.reserved import ReservedSandbox
@@ -40,10 +41,6 @@ _STOP_SECONDS = 1.0
 _HOPELESS_RETRY = 5.0
 _SHORTEST_ROUND = 0.05
 """Seconds between two looks for idle workers at least."""
-_LINGER = 0.5
-"""Seconds an idle worker is left to those who used it while others wait who have their share."""
-_PATIENCE = 0.02
-"""Seconds a caller with less than its share waits before a worker that others use makes place: four forks."""
 _KILLS = {Outcome.LOST: "retired"}
 """Reasons of kills in metrics, where the outcome does not tell: nobody's call was running, as a rule."""
 _WEIGH_EVERY = 64
@@ -98,6 +95,7 @@ class Pool:
     async def stop(self) -> None:
         """End every guest and every process. Calls that run end with LOST."""
         self._stopping = True
+        self._placement.part()
         self._waiting.fail_all(Unavailable("the service is stopping; try again in a moment", retry_after=1.0))
         for task in self._tasks:
             task.cancel()
@@ -217,6 +215,7 @@ class Pool:
         if self._workers.pop(worker.pid, None) is None:
             return
         self._retiring.discard(worker.pid)
+        self._placement.gone(worker.pid)
         if not self._workers:
             self._all_gone.set()
         self._idle.discard(worker)
@@ -262,45 +261,15 @@ class Pool:
         return self._admission.next_tiers(self._waiting)
 
     def _make_place(self) -> None:
-        """End an idle worker that is of no use to a call that waits for one in vain.
-
-        In the order of turns, so that nobody loses the worker it is about to get to a later call.
-        Callers who ran something a moment ago count as present, and a caller with less than its
-        share of the places among those present gets one at once, from a worker that nobody waits
-        for. From one that others wait for it gets it after a little patience: without that, many
-        busy callers would end each other's workers at every turn. A caller with its share has to
-        wait until a worker was not used for a while.
-        """
+        """End an idle worker that is of no use to a call that waits for one in vain, now or when one is due."""
         if self._places():
             return
         now = time.monotonic()
-        first = list(self._waiting.first_of_each())
-        idle = list(self._idle)
-        recent = {worker.caller for worker in idle if worker.caller and worker.idle_since + _LINGER > now}
-        share = max(
-            1, self._settings.max_sandboxes // len(recent | self._admission.callers.keys() | self._waiting.callers())
-        )
-        soonest = math.inf
-        for turn, ticket in enumerate(first):
-            if not idle:
-                break
-            if not self._admission.allows(ticket.claim):
-                continue
-            suited = next((worker for worker in idle if suits(worker, ticket)), None)
-            if suited is not None:
-                idle.remove(suited)
-                continue
-            unsought = [worker for worker in idle if not any(suits(worker, later) for later in first[turn:])]
-            spare = longest_unused(unsought or idle)
-            due = spare.idle_since + _LINGER
-            if self._admission.callers.get(ticket.claim.caller, 0) < share:
-                due = now if unsought else min(due, ticket.since + _PATIENCE)
-            if due <= now:
-                self._retire(spare)
-                return
-            soonest = min(soonest, due)
-        if soonest < math.inf:
-            self._alarms.set(self, soonest - now, self._pump)
+        spare, due = worker_to_end(self._waiting, self._idle, self._admission, self._settings.max_sandboxes, now)
+        if spare is not None:
+            self._retire(spare)
+        elif due < math.inf:
+            self._alarms.set(self, due - now, self._pump)
 
     def _retire(self, worker: WorkerProcess) -> None:
         """End an idle worker for the sake of another that is made meanwhile."""

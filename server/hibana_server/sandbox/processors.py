@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final
 
 ALL: Final = frozenset(os.sched_getaffinity(0))
@@ -20,7 +21,8 @@ def move(process: int, processors: Iterable[int]) -> bool:
     """
     try:
         for thread in os.listdir(f"/proc/{process}/task"):
-            os.sched_setaffinity(int(thread), processors)
-    except OSError:  # it is ending, or nobody may move it here
+            with suppress(ProcessLookupError):  # a thread that has just ended; the others are moved all the same
+                os.sched_setaffinity(int(thread), processors)
+    except OSError:  # it has ended, or nobody may move it here
         return False
     return True

@@ -107,8 +107,10 @@ class Executions:
         Raises Invalid, NotFound, PermissionDenied, FailedPrecondition, Exhausted, Unavailable; then nothing ran.
         """
         self._check_admitting()
-        target = self._catalog.known(caller, call.reference) or await self._catalog.runnable(caller, call.reference)
-        seen = self._catalog.generation
+        target = self._catalog.known(caller, call.reference)
+        seen, waited = self._catalog.generation, target is None
+        if target is None:
+            target = await self._catalog.runnable(caller, call.reference)
         module, version = target.module, target.version
         function = call.function or DEFAULT_FUNCTION
         found = target.function(function)
@@ -119,15 +121,17 @@ class Executions:
         sandbox: Sandbox | None = None
         if artifact is not None:
             sandbox = self._pool.try_acquire(target.claim(caller.subject, artifact, limits.memory_bytes))
-        waited = artifact is None or sandbox is None or not sandbox.warm
-        if artifact is None or sandbox is None or waited:
+        if artifact is None or sandbox is None or not sandbox.warm:
+            waited = True
             sandbox, artifact, cache = await self._reserve(caller, target, limits.memory_bytes, sandbox)
         run: Run | None = None
         try:
             if waited:
                 # All anew: waiting for a sandbox took some of the deadline, and meanwhile the service may be stopping
                 # and the module disabled. Whatever changes from here on finds the run among those that run.
-                if self._catalog.changed_since(seen):
+                while self._catalog.changed_since(seen):
+                    self._catalog.known(caller, call.reference)
+                    seen = self._catalog.generation
                     await self._catalog.runnable(caller, call.reference)
                 self._check_admitting()
                 limits = effective_limits(call, target.ceiling)
@@ -184,10 +188,11 @@ class Executions:
         """Tell the runs that this look and the one before have found that they are long."""
         self._look_is_due = False
         before, self._looks = self._looks, self._looks + 1
-        for run, _ in list(self._running.values()):
-            if run.seen < before and not run.is_long:
+        short = [run for run, _ in self._running.values() if not run.is_long]
+        for run in short:
+            if run.seen < before:
                 run.grown_long()
-        if self._running:
+        if short:
             self._look_again()
 
     def finished(self, run: Run) -> None:

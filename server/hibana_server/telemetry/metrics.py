@@ -63,8 +63,7 @@ class Metrics:
         times = self._call_times.get(method)
         if times is None:
             times = self._call_times[method] = _Times()
-        times.total += seconds
-        times.counts[bisect_left(_SECONDS, seconds)] += 1
+        times.add(seconds)
 
     def execution(self, tier: str, outcome: str, cache: str, seconds: float) -> None:
         """Count a finished execution."""
@@ -74,8 +73,7 @@ class Metrics:
         times = self._execution_times.get(tier)
         if times is None:
             times = self._execution_times[tier] = _Times()
-        times.total += seconds
-        times.counts[bisect_left(_SECONDS, seconds)] += 1
+        times.add(seconds)
 
     def compiled(self, tier: str, seconds: float) -> None:
         """Count a compile that ended with code or with a refusal of the module."""

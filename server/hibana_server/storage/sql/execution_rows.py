@@ -88,7 +88,7 @@ def completed(row: tuple[Value, ...]) -> tuple[Value, ...]:
 
 def bulk(row: tuple[Value, ...]) -> int:
     """Return the size of a row's detail, bytes."""
-    detail = row[_DETAIL]
+    detail = row[_DETAIL] if len(row) > _DETAIL else None  # a journal may hold anything
     return len(detail) if isinstance(detail, bytes) else 0
 
 

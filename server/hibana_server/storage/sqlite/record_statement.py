@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, bindparam, literal_column
 from sqlalchemy.dialects import sqlite
 
 from hibana_server.domain.executions import Outcome, State
-from hibana_server.storage.sql.execution_rows import Value
+from hibana_server.storage.sql.execution_rows import Value, bulk
 from hibana_server.storage.sql.tables import executions
 
 MAX_ROWS = 64
@@ -65,19 +65,14 @@ def sweep_statement() -> str:
 
 def statements(rows: Sequence[tuple[Value, ...]]) -> Iterator[tuple[str, tuple[Value, ...]]]:
     """Yield the statements that store these rows, each with its parameters; rows must have different uids."""
-    small = [row for row in rows if not _is_large(row)]
+    small = [row for row in rows if bulk(row) <= LARGE_BYTES]
     done = 0
     for size in split(len(small)):
         yield store_statement(size), tuple(chain.from_iterable(small[done : done + size]))
         done += size
     for row in rows:
-        if _is_large(row):
+        if bulk(row) > LARGE_BYTES:
             yield store_statement(1), row
-
-
-def _is_large(row: tuple[Value, ...]) -> bool:
-    detail = row[-1]
-    return isinstance(detail, bytes) and len(detail) > LARGE_BYTES
 
 
 def split(count: int) -> list[int]:

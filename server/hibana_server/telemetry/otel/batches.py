@@ -36,6 +36,7 @@ class Batches(SpanProcessor):
         self._waiting: deque[ReadableSpan] = deque()
         self._wake = threading.Event()
         self._closing = False
+        self._given_up = False
         self._failing = False
         self._exported = 0
         self._failed = 0
@@ -59,7 +60,7 @@ class Batches(SpanProcessor):
         return {
             "exported": self._exported,
             "dropped": self._refused + self._failed,
-            "waiting": len(self._waiting),
+            "waiting": 0 if self._given_up else len(self._waiting),
         }
 
     def close(self, seconds: float) -> None:
@@ -69,8 +70,8 @@ class Batches(SpanProcessor):
         self._thread.join(seconds)
         self._exporter.shutdown()  # ends an export that is on its way
         self._thread.join(LAST_SECONDS)
+        self._given_up = True
         left = len(self._waiting)
-        self._waiting.clear()
         self._refused += left
         if left:
             log.warning("spans_left", count=left)
@@ -78,10 +79,12 @@ class Batches(SpanProcessor):
     # ------------------------------------------------------------ on the thread
 
     def _run(self) -> None:
-        while not self._closing:
+        closing = False
+        while not closing:
             self._wake.wait(self._interval)
             self._wake.clear()
-            while self._waiting:
+            closing = self._closing  # before the last look: what comes until then is exported
+            while self._waiting and not self._given_up:
                 self._export([self._waiting.popleft() for _ in range(min(BATCH_SPANS, len(self._waiting)))])
 
     def _export(self, spans: list[ReadableSpan]) -> None:
