@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import hibana
-from hibana.cli import exits
+from hibana.cli import exits, output
 from hibana.cli.access import access
 from hibana.cli.changes import changes
 from hibana.cli.completion import COMPLETION_EXAMPLES, completion_command
@@ -17,6 +17,9 @@ from hibana.cli.modules import modules
 from hibana.cli.profiles import profiles
 from hibana.cli.run import RUN_EXAMPLES, RunCommand, run_command
 from hibana.cli.upload import UPLOAD_EXAMPLES, inspect_command, upload_command
+
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+"""What every misuse of options and arguments is; typer's releases differ in the module it comes from."""
 
 app = typer.Typer(
     name="hibana",
@@ -56,12 +59,27 @@ def _global(
     """Take what comes before the command."""
 
 
+def _misused(error: Any, *, as_json: bool) -> int:
+    """Tell of options or arguments that are wrong."""
+    from typer import rich_utils  # noqa: PLC0415 - slow to load, and only for those who mistyped
+
+    rich_utils.rich_format_error(error)
+    if as_json:
+        output.print_json({"error": {"message": error.format_message(), "next_step": "see --help of the command"}})
+    return exits.USAGE
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Run a command line (without the program's name) and return its exit code."""
     try:
-        result: Any = app(args=arguments, standalone_mode=True)
+        result: Any = app(args=arguments, standalone_mode=False)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else exits.USAGE
+    except typer.Abort:
+        output.print_note("aborted")
+        return exits.USAGE
+    except _UsageError as error:
+        return _misused(error, as_json="--json" in (sys.argv if arguments is None else arguments))
     except Exception as error:  # noqa: BLE001 - a defect of ours: one line, never a traceback
         kind = type(error).__name__
         sys.stderr.write(

@@ -150,9 +150,15 @@ async def delete_command(
             output.print_text(f"{module.reference} is deleted")
             output.print_note(f"to take it back: hibana modules undelete {module.name}")
         return exits.OK
-    if not yes and sys.stdin.isatty() and not typer.confirm(f"Delete {ref} for good?", err=True):
-        output.print_note("nothing was deleted")
-        return exits.USAGE
+    if not yes:
+        if not sys.stdin.isatty():
+            raise hibana.ConfigError(
+                "a version is deleted for good, and nobody can be asked here",
+                next_step=f"hibana modules delete {ref} --yes",
+            )
+        if not typer.confirm(f"Delete {ref} for good?", err=True):
+            output.print_note("nothing was deleted")
+            return exits.USAGE
     version = await session.client.delete_version(ref)
     if session.as_json:
         output.print_json(version)

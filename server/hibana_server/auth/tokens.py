@@ -20,7 +20,7 @@ LEEWAY = 30
 """Seconds by which the clocks of issuer and service may differ."""
 _KEPT = 10_000
 _hash = hashlib.blake2b
-_MAKE_ONE = "make one with `hibana-server token --subject NAME`"
+_MAKE_ONE = "make one with `hibana-server token --subject NAME --data-dir DIR`, where DIR is this server's"
 
 
 class TokenVerifier:

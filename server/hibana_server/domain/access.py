@@ -110,7 +110,10 @@ def _decide_edit(caller: Caller, action: Action, module: Module, *, owns: bool) 
 def refusal(denied: Denied) -> HibanaError:
     """Turn a denial about a module into the error that tells no more than the caller may know."""
     if not denied.visible:
-        return NotFound("no such module, or it is not visible to you; `hibana modules list` shows those that are")
+        return NotFound(
+            "no such module, or it is not visible to you; `hibana modules list` shows those that are, and a module of "
+            "somebody else is called user/OWNER/NAME"
+        )
     if denied.disabled:
         return FailedPrecondition(denied.text, reason="MODULE_DISABLED")
     return PermissionDenied(denied.text)

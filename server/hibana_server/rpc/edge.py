@@ -37,7 +37,7 @@ Read = Callable[[bytes], Message]
 """Makes a message of its bytes. Raises DecodeError."""
 
 _AUTHORIZATION = "authorization"
-_MAKE_ONE = "send `authorization: Bearer TOKEN`; make a token with `hibana-server token --subject NAME`"
+_MAKE_ONE = "send `authorization: Bearer TOKEN`; make a token with `hibana-server token --subject NAME --data-dir DIR`"
 
 
 class Edge(grpc.GenericRpcHandler):

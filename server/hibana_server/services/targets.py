@@ -92,6 +92,8 @@ def find_function(facts: ModuleFacts, name: str) -> Export:
         if name == DEFAULT_FUNCTION
         else "the module exports no function of this name"
     )
+    if DEFAULT_FUNCTION in names:
+        more += "; _start is a program, which takes its words as argv"
     raise NotFound(
         cut_utf8(f"{lacks}; it exports: {shown}{more}", 900),
         reason="FUNCTION_NOT_FOUND",

@@ -83,9 +83,11 @@ def test_a_version_is_rolled_back_downloaded_and_deleted(owner: Cli) -> None:
     wasm = (owner.home / "numbers.wasm").read_bytes()
     assert (owner.home / "back.wasm").read_bytes() == wasm
     assert owner.run("modules", "download", "user/m@1", "-o", "-").stdout == wasm
-    assert "for good" not in owner.ok("modules", "delete", "user/m@2")
+    unasked = owner.run("modules", "delete", "user/m@2")
+    assert (unasked.returncode, b"nobody can be asked here" in unasked.stderr) == (2, True)
+    assert "for good" not in owner.ok("modules", "delete", "user/m@2", "--yes")
     assert [line.split("\t")[0] for line in owner.ok("modules", "versions", "user/m").splitlines()] == ["1"]
-    live = owner.run("modules", "delete", "user/m@1")
+    live = owner.run("modules", "delete", "user/m@1", "--yes")
     assert (live.returncode, live.stderr.startswith(b"error: ")) == (3, True)
 
 

@@ -95,3 +95,11 @@ def test_a_profile_brings_address_and_token(cli: Cli) -> None:
     listed = Cli(bare, cli.home).ok("modules", "list", "--profile", "here", "--json")
     assert json.loads(listed)["total_size"] >= 4
     file.unlink()
+
+
+def test_a_misused_command_tells_so_in_json_too(cli: Cli) -> None:
+    for words in (["modules", "list", "--nosuch"], ["modules", "publish", "user/m"], ["run", "user/m", "f", "@nofile"]):
+        done = cli.run(*words, "--json")
+        assert done.returncode == 2
+        assert json.loads(done.stdout)["error"]["message"]
+        assert b"Error" in done.stderr

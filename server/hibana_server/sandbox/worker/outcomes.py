@@ -66,7 +66,7 @@ def timed_out(timeout: float) -> End:
     """Make the end of a call at its time limit."""
     return End(
         Outcome.TIMEOUT,
-        message=f"the guest ran into its time limit of {timeout:g} s; the limits in force are in `started`",
+        message=f"the guest ran into its time limit of {timeout:g} s; the record tells the limits that held",
     )
 
 
