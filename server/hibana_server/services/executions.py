@@ -32,6 +32,9 @@ from hibana_server.services.run import LONG_RUN, Run
 from hibana_server.services.targets import Target
 
 MAX_KNOWN_ARTIFACTS = 4096
+RECHECKS = 8
+"""Times a call that waited is judged anew when the registry changes meanwhile. Where it changes that often, whoever
+looks for runs to end (`services/revocation.py`) looks all the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,9 @@ class Executions:
             if waited:
                 # All anew: waiting for a sandbox took some of the deadline, and meanwhile the service may be stopping
                 # and the module disabled. Whatever changes from here on finds the run among those that run.
-                while self._catalog.changed_since(seen):
+                for _ in range(RECHECKS):
+                    if not self._catalog.changed_since(seen):
+                        break
                     self._catalog.known(caller, call.reference)
                     seen = self._catalog.generation
                     await self._catalog.runnable(caller, call.reference)
