@@ -89,7 +89,8 @@ def test_the_table_shows_text_as_it_is() -> None:
     assert "see [x]" in target.getvalue()
 
 
-def test_progress_is_shown_on_a_terminal_only() -> None:
+def test_progress_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")  # a dumb one shows none
     for terminal in (True, False):
         target = io.StringIO()
         with progress(Console(file=target, width=80, force_terminal=terminal)) as tell:
