@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from contextvars import ContextVar
+from functools import cached_property
 
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import Internal
@@ -45,7 +46,7 @@ class CurrentCall:
             self._request_id = sent if _REQUEST_ID.match(sent) else uuid7()
         return self._request_id
 
-    @property
+    @cached_property
     def parent(self) -> Parent | None:
         """The caller's span; None where it sent none, or a malformed one."""
         return parse(self.traceparent) if self.traceparent else None

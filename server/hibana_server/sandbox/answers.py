@@ -110,14 +110,11 @@ class Answers:
         outcome = _FROM_WORKER.get(done.outcome)
         if outcome is None:
             raise ProtocolError("an outcome that no worker knows of")
-        wall, cpu, memory = done.execution_ns, done.cpu_ns, done.memory_bytes
-        if not (
-            0 <= wall <= elapsed_ns and 0 <= cpu <= elapsed_ns * _MAX_THREADS and 0 <= memory <= job.limits.memory_bytes
-        ):
-            wall = _between(wall, elapsed_ns)
-            cpu = _between(cpu, elapsed_ns * _MAX_THREADS)
-            memory = _between(memory, job.limits.memory_bytes)
-        usage = Usage(wall, cpu, memory)
+        usage = Usage(
+            _between(done.execution_ns, elapsed_ns),
+            _between(done.cpu_ns, elapsed_ns * _MAX_THREADS),
+            _between(done.memory_bytes, job.limits.memory_bytes),
+        )
         if outcome is Outcome.OK:
             return RunEnd(outcome, _checked(done.results, job.result_types), None, usage)
         failure = Failure(

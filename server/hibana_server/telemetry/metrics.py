@@ -58,8 +58,7 @@ class Metrics:
     def call(self, method: str, code: str, seconds: float) -> None:
         """Count a finished call."""
         key = (method, code)
-        calls = self._calls
-        calls[key] = calls.get(key, 0) + 1
+        self._calls[key] = self._calls.get(key, 0) + 1
         times = self._call_times.get(method)
         if times is None:
             times = self._call_times[method] = _Times()
@@ -68,8 +67,7 @@ class Metrics:
     def execution(self, tier: str, outcome: str, cache: str, seconds: float) -> None:
         """Count a finished execution."""
         key = (tier, outcome, cache)
-        runs = self._executions
-        runs[key] = runs.get(key, 0) + 1
+        self._executions[key] = self._executions.get(key, 0) + 1
         times = self._execution_times.get(tier)
         if times is None:
             times = self._execution_times[tier] = _Times()

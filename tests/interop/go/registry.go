@@ -69,11 +69,22 @@ func (c *client) upload(ctx context.Context, as *caller, text json.RawMessage) (
 	if err != nil {
 		return nil, err
 	}
+	return showStored(answer), nil
+}
+
+// stored is what both kinds of upload answer.
+type stored interface {
+	GetExisted() bool
+	GetModule() *hibanav1.Module
+	GetVersion() *hibanav1.ModuleVersion
+}
+
+func showStored(answer stored) line {
 	return line{
-		"existed": answer.Existed,
-		"module":  showModule(answer.Module),
-		"version": showVersion(answer.Version),
-	}, nil
+		"existed": answer.GetExisted(),
+		"module":  showModule(answer.GetModule()),
+		"version": showVersion(answer.GetVersion()),
+	}
 }
 
 // uploadUnfinished sends a header and nothing more, until its deadline has passed.
@@ -118,11 +129,7 @@ func (c *client) create(ctx context.Context, as *caller, text json.RawMessage) (
 	if err != nil {
 		return nil, err
 	}
-	return line{
-		"existed": answer.Existed,
-		"module":  showModule(answer.Module),
-		"version": showVersion(answer.Version),
-	}, nil
+	return showStored(answer), nil
 }
 
 // listModules fetches one page after the other.

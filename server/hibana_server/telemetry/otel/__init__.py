@@ -1,1 +1,1 @@
-"""Logs and metrics. A leaf: knows nothing of the rest."""
+"""Traces for an OpenTelemetry collector: the only code that imports OpenTelemetry, loaded where it is switched on."""
