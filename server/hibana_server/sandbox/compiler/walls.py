@@ -6,6 +6,7 @@ import os
 import resource
 
 from hibana_server.sandbox.compile_frames import CompileRequest
+from hibana_server.sandbox.giving_way import GivingWay
 from hibana_server.sandbox.walls.process import die_with_parent, give_up_rights, limit
 from hibana_server.sandbox.walls.walls import offered
 
@@ -22,6 +23,7 @@ def raise_walls(request: CompileRequest) -> None:
     give_up_rights()
     # Uploads compile when calls leave the processor idle.
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    GivingWay().begin()
     walls, _ = offered()
     limit(
         {

@@ -44,6 +44,7 @@ _O_WRITING = _O_WRONLY | _O_RDWR | _O_CREAT | _O_TRUNC
 _AT_EMPTY_PATH = 0x1000
 _MSG_NOSIGNAL = 0x4000
 _PR_SET_NAME = 15
+_CLOCK_MONOTONIC = 1
 _F_DUPFD, _F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL, _F_DUPFD_CLOEXEC = 0, 1, 2, 3, 4, 1030
 _FIONBIO, _FIOCLEX = 0x5421, 0x5451
 _SCHED_OTHER, _SCHED_BATCH, _SCHED_IDLE = 0, 3, 5
@@ -58,7 +59,7 @@ ALLOWED: Final = (
     *("restart_syscall", "rt_sigaction", "rt_sigpending", "rt_sigprocmask", "rt_sigreturn", "sigaltstack"),
     # Clocks and waiting.
     *("clock_getres", "clock_gettime", "clock_nanosleep", "gettimeofday", "nanosleep", "time"),
-    *("timerfd_create", "timerfd_gettime", "timerfd_settime"),
+    *("timer_delete", "timer_settime", "timerfd_create", "timerfd_gettime", "timerfd_settime"),
     *("epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_wait", "eventfd2", "poll", "ppoll", "pselect6", "select"),
     # Descriptors that are open already.
     *("close", "dup", "fstat", "lseek", "pread64", "read", "readv", "write", "writev"),
@@ -87,6 +88,8 @@ ALLOWED_WITH: Final[tuple[tuple[str, tuple[Bits, ...]], ...]] = (
     *(("fcntl", (_is(1, each),)) for each in (_F_DUPFD, _F_DUPFD_CLOEXEC, _F_GETFD, _F_GETFL, _F_SETFD, _F_SETFL)),
     *(("ioctl", (_is(1, each),)) for each in (_FIOCLEX, _FIONBIO)),
     ("prctl", (_is(0, _PR_SET_NAME),)),
+    # Signals threads of this process only; the kernel refuses any other.
+    ("timer_create", (_is(0, _CLOCK_MONOTONIC),)),
     # Limits are read, never set: for another process of this user it would be an attack.
     ("prlimit64", (_is(0, 0), _is(2, 0))),
     ("getrlimit", ()),

@@ -1,11 +1,11 @@
 """The time limit of a call, and what a long call gives up: its place before short ones.
 
-A thread sleeps on a timer of the kernel: arming it costs one system call, and an idle worker does
-not wake up. Whoever runs the guest cannot watch the clock itself. The thread moves the epoch, and
-at its next check the guest asks `Deadline.judge` what that means: at the deadline, its end; before,
-when it has used LONG_CPU_NS, that its thread goes to SCHED_IDLE and so gets what short calls and
-the front leave of the processors. A thread can always do that to itself; doing it to another, or
-coming back from there, takes rights that a worker must not have.
+A thread sleeps on a timer of the kernel: arming it costs one system call, and an idle worker does not wake up.
+Whoever runs the guest cannot watch the clock itself. The thread moves the epoch, and at its next check the guest asks
+`Deadline.judge` what that means: at the deadline, its end; before, when it has used LONG_CPU_NS, that its thread goes
+to SCHED_IDLE and so gets what short calls and the front leave of the processors, which `GivingWay` sees to. A thread
+can always do that to itself; doing it to another, or coming back from there, takes rights that a worker must not
+have.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+
+from hibana_server.sandbox.giving_way import GivingWay
 
 LONG_CPU_NS = 10_000_000
 """CPU time after which a call is a long one."""
@@ -47,6 +49,7 @@ class Deadline:
         self._armed: int | None = None
         self._cpu_started = 0
         self.passed = False
+        self.giving_way = GivingWay()
         self.demoted = False
         """Whether the thread that runs guests is in SCHED_IDLE now; whoever starts another sets it back."""
         threading.Thread(target=self._watch, daemon=True, name="deadline").start()
@@ -85,6 +88,7 @@ class Deadline:
             self.demoted = True
             with suppress(OSError):  # a kernel without it: the guest stays where it is
                 os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            self.giving_way.begin()
         return True
 
     def _watch(self) -> None:

@@ -83,6 +83,7 @@ class _GuestThread(threading.Thread):
                     self.over = True
                     return
                 self._runner.run(job)
+            deadline.giving_way.end()
         except Exception as error:  # noqa: BLE001 - told and raised by `serve`
             # A defect, or no memory left. The front logs it, and nobody gets a worker in an unknown state.
             self.error = error
