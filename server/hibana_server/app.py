@@ -27,7 +27,6 @@ from hibana_server.app_traces import exported_traces, on_done
 from hibana_server.auth.tokens import TokenVerifier
 from hibana_server.domain.errors import Invalid, Unavailable
 from hibana_server.domain.executions import Outcome
-from hibana_server.domain.ids import now_us
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier, TierPolicy
 from hibana_server.gateway.ops import OpsApp, OpsServer
 from hibana_server.rpc import server as rpc_server
@@ -45,6 +44,7 @@ from hibana_server.services.executions import Executions
 from hibana_server.services.housekeeping import Housekeeping, Retention
 from hibana_server.services.insight import Insight
 from hibana_server.services.lifecycle import Lifecycle
+from hibana_server.services.open_records import OpenRecords, take_over
 from hibana_server.services.registry import Registry
 from hibana_server.services.revocation import Revocation
 from hibana_server.services.uploads import Uploads
@@ -124,7 +124,7 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         stack.push_async_callback(records.close)
         blobs = await asyncio.to_thread(LocalBlobStore, data_dir.blobs)
         stack.callback(blobs.close)
-        lost = await records.sweep_lost(now_us())
+        lost = await take_over(records)
 
         artifacts = ArtifactStore(
             data_dir.artifacts,
@@ -148,6 +148,7 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         catalog = Catalog(modules, policies)
         executions = Executions(catalog, artifacts, blobs, pool, records, on_done(metrics, traces))
         metrics.numbers("executions", lambda: {"running": executions.running})
+        stack.push_async_callback(_end, asyncio.create_task(OpenRecords(records, executions).watch()))
         stack.push_async_callback(_end, asyncio.create_task(Revocation(modules, executions).watch()))
         locks = DigestLocks()
         housekeeping = Housekeeping(modules.upkeep, blobs, locks, _retention(settings))

@@ -135,6 +135,18 @@ class CapturedOutput:
     stderr_sha256: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """What is kept of a call that its caller gave an id, so that the same call is answered the same."""
+
+    digest: bytes
+    """Of the method and the whole body without the id."""
+    result_types: tuple[str, ...] = ()
+    """Types of the function's results, which the typed form of the answer needs."""
+    last_event: int = 0
+    """Sequence number of the last event, where the call streamed events and its end was reached."""
+
+
 @dataclass(slots=True)
 class Execution:
     """The record of one execution."""
@@ -160,3 +172,7 @@ class Execution:
     usage: Usage = Usage()
     start_time: int | None = None
     end_time: int | None = None
+    requested: Requested | None = None
+    """There where the call came with a request id that is answered again."""
+    payloads: tuple[str, ...] = ()
+    """Digests of what is kept whole beside the record: input or output that is larger than the record holds."""

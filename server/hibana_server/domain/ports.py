@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from hibana_server.domain.errors import HibanaError
 from hibana_server.domain.executions import (
     Cache,
     Execution,
@@ -249,8 +250,14 @@ class ExecutionStore(Protocol):
     taking no writes for a while (locked, disk full): then they answer with what is there.
     """
 
+    def trouble(self) -> HibanaError | None:
+        """Return why a record would be refused now; None when it would be taken.
+
+        For every call, before anything runs: a run whose end cannot be stored must not begin.
+        """
+
     def begin(self, execution: Execution) -> asyncio.Future[None]:
-        """Write the row of an accepted execution (state QUEUED or RUNNING)."""
+        """Write the row of an accepted execution (state QUEUED or RUNNING), open under this process's lease."""
 
     def finish(self, execution: Execution) -> asyncio.Future[None]:
         """Write the final row (state DONE), whether or not `begin` was called; a row already DONE stays."""
@@ -264,8 +271,24 @@ class ExecutionStore(Protocol):
     async def numbers(self, module_uid: str) -> Numbers:
         """Return a module's numbers: every record that became DONE counts once, whatever crashed in between."""
 
+    async def requested(self, caller: str, request_id: str) -> Execution | None:
+        """Return the record of the call that came with this id and is answered again by it (`Execution.requested`).
+
+        Unlike other reads it knows every record that was taken, whatever state the database is in, or
+        raises Unavailable: not to know one would run it twice.
+        """
+
+    async def renew_lease(self, until: int) -> None:
+        """Say that this process lives until then, microseconds: what it began is not taken for lost before."""
+
+    async def end_leases(self) -> None:
+        """End every lease. For the start of a process that has the data alone: whoever held one is dead."""
+
     async def sweep_lost(self, now: int) -> int:
-        """Turn every record that is not DONE into DONE/LOST; for use at start, before any call is admitted."""
+        """Turn every record that is not DONE and whose process has no lease at this time into DONE/LOST."""
+
+    async def own_open(self) -> list[str]:
+        """Return the uids of the records that this process began and that are not DONE."""
 
 
 # ---------------------------------------------------------------- sandbox

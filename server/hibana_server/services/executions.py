@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+import structlog
+
 from hibana_server.domain.access import Action
 from hibana_server.domain.callers import Caller
-from hibana_server.domain.errors import FailedPrecondition, Invalid, NotFound, Unavailable
-from hibana_server.domain.executions import Cache, Execution, Outcome, State
-from hibana_server.domain.ids import now_us, uuid7
+from hibana_server.domain.errors import FailedPrecondition, HibanaError, Invalid, NotFound, Unavailable
+from hibana_server.domain.executions import Cache, Execution, Failure, Outcome, RunEnd, State
+from hibana_server.domain.ids import now_us
 from hibana_server.domain.modules import Module
 from hibana_server.domain.ports import (
     Artifact,
@@ -19,15 +22,16 @@ from hibana_server.domain.ports import (
     BlobStore,
     ExecutionFilter,
     ExecutionStore,
-    Job,
     Sandbox,
     SandboxPool,
 )
 from hibana_server.domain.references import UID, parse
+from hibana_server.domain.requests import RequestKey
 from hibana_server.domain.tiers import Tier
 from hibana_server.services import paging
-from hibana_server.services.calls import DEFAULT_FUNCTION, Call, check_input, effective_limits, recorded_input
+from hibana_server.services.calls import Call, effective_limits
 from hibana_server.services.catalog import Catalog
+from hibana_server.services.plan import Plan, judge
 from hibana_server.services.run import LONG_RUN, Run
 from hibana_server.services.targets import Target
 
@@ -35,6 +39,8 @@ MAX_KNOWN_ARTIFACTS = 4096
 RECHECKS = 8
 """Times a call that waited is judged anew when the registry changes meanwhile. Where it changes that often, whoever
 looks for runs to end (`services/revocation.py`) looks all the time."""
+
+log = structlog.get_logger("hibana.executions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,10 @@ class Executions:
         for run, _ in list(self._running.values()):
             run.cancel(outcome)
 
+    def is_running(self, uid: str) -> bool:
+        """Tell whether an execution is one of those whose record is not final."""
+        return uid in self._running
+
     def running_modules(self) -> set[str]:
         """Return the uids of the modules that run now."""
         return {run.execution.module_uid for run, _ in self._running.values()}
@@ -104,9 +114,12 @@ class Executions:
             run.cancel()
         return len(runs)
 
-    async def start(self, caller: Caller, call: Call, *, keep_events: bool, head_bytes: int = 0) -> Run:
+    async def start(
+        self, caller: Caller, call: Call, *, keep_events: bool, head_bytes: int = 0, key: RequestKey | None = None
+    ) -> Run:
         """Admit and start a run. Whoever called this owns it and cancels it when its reader goes away.
 
+        A run with a `key` has its RUNNING row before it starts, like one whose events are kept.
         Raises Invalid, NotFound, PermissionDenied, FailedPrecondition, Exhausted, Unavailable; then nothing ran.
         """
         self._check_admitting()
@@ -114,76 +127,100 @@ class Executions:
         seen, waited = self._catalog.generation, target is None
         if target is None:
             target = await self._catalog.runnable(caller, call.reference)
-        module, version = target.module, target.version
-        function = call.function or DEFAULT_FUNCTION
-        found = target.function(function)
-        check_input(call, wasi=target.wasi)
-        arguments = found.core_values(call.arguments)
-        limits = effective_limits(call, target.ceiling)
+        plan = judge(caller, call, target, key)
         artifact, cache = target.artifact, Cache.MEMORY
         sandbox: Sandbox | None = None
         if artifact is not None:
-            sandbox = self._pool.try_acquire(target.claim(caller.subject, artifact, limits.memory_bytes))
+            sandbox = self._pool.try_acquire(target.claim(caller.subject, artifact, plan.limits.memory_bytes))
         if artifact is None or sandbox is None or not sandbox.warm:
             waited = True
-            sandbox, artifact, cache = await self._reserve(caller, target, limits.memory_bytes, sandbox)
+            sandbox, artifact, cache = await self._reserve(caller, target, plan.limits.memory_bytes, sandbox)
         run: Run | None = None
+        first_row = keep_events or key is not None
         try:
             if waited:
-                # All anew: waiting for a sandbox took some of the deadline, and meanwhile the service may be stopping
-                # and the module disabled. Whatever changes from here on finds the run among those that run.
-                for _ in range(RECHECKS):
-                    if not self._catalog.changed_since(seen):
-                        break
-                    self._catalog.known(caller, call.reference)
-                    seen = self._catalog.generation
-                    await self._catalog.runnable(caller, call.reference)
-                self._check_admitting()
-                limits = effective_limits(call, target.ceiling)
-            now = now_us()
-            execution = Execution(
-                uid=uuid7(),
-                module_uid=module.uid,
-                version=version.version,
-                sha256=version.sha256,
-                caller=caller.subject,
-                function=function,
-                state=State.RUNNING,
-                input=recorded_input(call, arguments, found.kinds),
-                limits=limits,
-                create_time=now,
-                request_id=call.request_id,
-                trace_id=call.trace_id,
-                cache=cache,
-                start_time=now,
-            )
-            job = Job(
-                artifact=artifact,
-                function=function,
-                arguments=arguments,
-                result_types=found.results,
-                limits=limits,
-                host_functions=target.policy.host_functions,
-                program=module.name,
-                argv=call.argv,
-                env=tuple(call.env.items()) if call.env else (),
-                stdin=call.stdin,
-            )
-            run = Run(execution, found.results, sandbox, self, keep_events=keep_events, head_bytes=head_bytes)
-            self._running[execution.uid] = (run, module)
-            run.seen = self._looks
-            if not self._look_is_due:
-                self._look_again()
-            if keep_events:
-                # The first event tells the name, and from then on a crash must leave a record.
+                await self._judge_again(plan, seen)
+            execution = plan.execution(State.RUNNING, cache)
+            job = plan.job(artifact)
+            run = Run(execution, job.result_types, sandbox, self, keep_events=keep_events, head_bytes=head_bytes)
+            self._add(run, target.module)
+            if first_row:
+                # The first event tells the name, or the caller has chosen an id: a crash must leave a record.
                 await self.store.begin(execution)
             sandbox.start(job, run)
         except BaseException:
             sandbox.release()
             if run is not None:
-                self._not_started(run.execution, has_row=keep_events)
+                self._not_started(run.execution, has_row=first_row)
             raise
         return run
+
+    async def enqueue(
+        self, caller: Caller, call: Call, *, keep_events: bool, head_bytes: int = 0, key: RequestKey | None = None
+    ) -> Run:
+        """Admit a run that goes on when its caller has gone: its QUEUED row is stored when this returns.
+
+        It waits for a sandbox by itself; one that gets none, or whose module may not be run any more by then, ends
+        CANCELLED. Raises what `start` raises, but for a full queue.
+        """
+        self._check_admitting()
+        target = self._catalog.known(caller, call.reference)
+        if target is None:
+            target = await self._catalog.runnable(caller, call.reference)
+        plan = judge(caller, call, target, key)
+        execution = plan.execution(State.QUEUED)
+        run = Run(execution, plan.function.results, None, self, keep_events=keep_events, head_bytes=head_bytes)
+        run.is_long = True
+        self._add(run, target.module)
+        try:
+            await self.store.begin(execution)
+        except BaseException:
+            self._not_started(execution, has_row=True)
+            raise
+        waiting = asyncio.create_task(self._leave_queue(run, plan))
+        waiting.add_done_callback(functools.partial(_left_queue, run))
+        run.queue(waiting)
+        return run
+
+    async def _leave_queue(self, run: Run, plan: Plan) -> None:
+        """Wait for a sandbox and start a queued run in it."""
+        sandbox: Sandbox | None = None
+        try:
+            seen = self._catalog.generation
+            claimed = plan.limits.memory_bytes
+            sandbox, artifact, cache = await self._reserve(plan.caller, plan.target, claimed, None)
+            await self._judge_again(plan, seen)
+            execution = run.execution
+            execution.state, execution.cache, execution.start_time = State.RUNNING, cache, now_us()
+            await self.store.begin(execution)
+            run.take(sandbox)
+            sandbox.start(plan.job(artifact), run)
+        except BaseException:
+            if sandbox is not None:
+                sandbox.release()
+            raise
+
+    async def _judge_again(self, plan: Plan, seen: int) -> None:
+        """Judge a plan that waited for a sandbox.
+
+        All anew: waiting took some of the deadline, and meanwhile the service may be stopping and the module
+        disabled. Whatever changes from here on finds the run among those that run.
+        """
+        caller, reference = plan.caller, plan.call.reference
+        for _ in range(RECHECKS):
+            if not self._catalog.changed_since(seen):
+                break
+            self._catalog.known(caller, reference)
+            seen = self._catalog.generation
+            await self._catalog.runnable(caller, reference)
+        self._check_admitting()
+        plan.limits = effective_limits(plan.call, plan.target.ceiling)
+
+    def _add(self, run: Run, module: Module) -> None:
+        self._running[run.execution.uid] = (run, module)
+        run.seen = self._looks
+        if not self._look_is_due:
+            self._look_again()
 
     def _look_again(self) -> None:
         self._look_is_due = True
@@ -209,6 +246,9 @@ class Executions:
     def _check_admitting(self) -> None:
         if not self._admitting:
             raise Unavailable("the service is stopping; try again in a moment", retry_after=1.0)
+        trouble = self.store.trouble()
+        if trouble is not None:
+            raise trouble
 
     def _not_started(self, execution: Execution, *, has_row: bool) -> None:
         """Forget a run whose guest never began. Its row, which may be there by now, must not stay RUNNING."""
@@ -286,6 +326,20 @@ class Executions:
             self._known.clear()
         self._known[sha256, tier] = target.artifact = replace(artifact, cache=Cache.DISK)
         return artifact
+
+
+def _left_queue(run: Run, waiting: asyncio.Task[None]) -> None:
+    """End a run that got no sandbox. Not the task's own affair: one that is cancelled early never begins."""
+    if waiting.cancelled():
+        told = "cancelled before it started"
+    elif (error := waiting.exception()) is None:
+        return
+    elif isinstance(error, HibanaError):
+        told = f"not started: {error.message}"
+    else:
+        log.error("defect", execution=run.execution.uid, exc_info=error)
+        told = "not started: a defect of the service"
+    run.ended(RunEnd(Outcome.CANCELLED, failure=Failure(message=told)))
 
 
 def _forget(future: asyncio.Future[None]) -> None:

@@ -67,6 +67,10 @@ class Run:
     stderr: Capture | None = None
     is_long = False
     """Whether its owner has called it long."""
+    readers = 1
+    """Callers that wait for it: the last that goes away cancels it, unless nobody's going away does."""
+    last_event = 0
+    """Sequence number of the last event that its reader was told, where it streams."""
     seen = 0
     """The owner's last look before the run began."""
     over = False
@@ -77,12 +81,14 @@ class Run:
     _changed: asyncio.Future[None] | None = None
     _waiters: tuple[asyncio.Future[None], ...] = ()
     _error: Exception | None = None
+    _queued: asyncio.Task[None] | None = None
+    """Waits for a sandbox, for a run whose caller does not."""
 
     def __init__(
         self,
         execution: Execution,
         result_types: tuple[str, ...],
-        sandbox: Sandbox,
+        sandbox: Sandbox | None,
         owner: Owner,
         *,
         keep_events: bool,
@@ -92,9 +98,18 @@ class Run:
         self.result_types = result_types
         self._head_bytes = head_bytes
         self._sandbox = sandbox
+        """None while the run is queued."""
         self._owner = owner
         if keep_events:
             self._events = deque()
+
+    def queue(self, waiting: asyncio.Task[None]) -> None:
+        """Take the task that waits for a sandbox; cancelling the run before it has one cancels the task."""
+        self._queued = waiting
+
+    def take(self, sandbox: Sandbox) -> None:
+        """Take the sandbox that a queued run waited for."""
+        self._sandbox, self._queued = sandbox, None
 
     # ------------------------------------------------------------ the sandbox tells
 
@@ -153,8 +168,17 @@ class Run:
         self._wake()
 
     def cancel(self, outcome: Outcome = Outcome.CANCELLED) -> None:
-        """End the guest; harmless when it has ended."""
-        self._sandbox.kill(outcome)
+        """End the guest, or take the run out of the queue; harmless when it has ended."""
+        if self._sandbox is not None:
+            self._sandbox.kill(outcome)
+        elif self._queued is not None:
+            self._queued.cancel()
+
+    def leave(self) -> None:
+        """Take note that a reader goes away: the last one takes the run along."""
+        self.readers -= 1
+        if not self.readers:
+            self.cancel()
 
     def stop_events(self) -> None:
         """Drop kept output: nobody reads it any more."""

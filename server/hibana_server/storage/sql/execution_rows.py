@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from sqlalchemy import RowMapping
@@ -15,6 +17,7 @@ from hibana_server.domain.executions import (
     Input,
     Limits,
     Outcome,
+    Requested,
     State,
     Usage,
 )
@@ -40,13 +43,18 @@ _PLAIN: dict[str, str] = {word: word.value for words in (State, Outcome, Cache) 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_detail = msgspec.msgpack.Decoder(Detail).decode
 _decode_failure = msgspec.msgpack.Decoder(Failure).decode
+_decode_requested = msgspec.msgpack.Decoder(Requested).decode
+_encode_json = msgspec.json.Encoder().encode
+_decode_payloads = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
-def execution_row(execution: Execution) -> tuple[Value, ...]:
-    """Return the row, in the order of the columns of `tables.executions`."""
+def execution_row(execution: Execution, holder: str = "") -> tuple[Value, ...]:
+    """Return the row, in the order of the columns of `tables.executions`; `holder` of what is open."""
     usage = execution.usage
     limits = execution.limits
     failure = execution.failure
+    requested = execution.requested
+    payloads = execution.payloads
     return (
         execution.uid,
         execution.module_uid,
@@ -70,13 +78,19 @@ def execution_row(execution: Execution) -> tuple[Value, ...]:
         encode_failure(failure) if failure is not None else None,
         _encode(Detail(execution.input, execution.output)),
         execution.trace_id,
+        holder,
+        None if requested is None else _encode(requested),
+        _encode_json(payloads).decode() if payloads else None,
     )
 
 
 _COLUMNS = list(executions.columns.keys())
 _STATE = _COLUMNS.index("state")
 _DETAIL = _COLUMNS.index("detail")
-_ADDED: tuple[Value, ...] = ("",)
+REQUESTED = _COLUMNS.index("requested")
+"""Place of the column in a row; None there for calls without an id."""
+_CALLER, _REQUEST_ID = _COLUMNS.index("caller"), _COLUMNS.index("request_id")
+_ADDED: tuple[Value, ...] = ("", "", None, None)
 """What rows of earlier releases have in the columns they do not know, in the order of the columns."""
 
 
@@ -97,15 +111,26 @@ def is_done(row: tuple[Value, ...]) -> bool:
     return row[_STATE] == State.DONE.value
 
 
+def request_of(row: tuple[Value, ...]) -> tuple[Value, Value]:
+    """Return caller and request id of a row."""
+    return row[_CALLER], row[_REQUEST_ID]
+
+
+def execution_of(row: tuple[Value, ...]) -> Execution:
+    """Return the record of a row of `execution_row`."""
+    return execution_from(dict(zip(_COLUMNS, row, strict=True)))
+
+
 def encode_failure(failure: Failure) -> bytes:
     """Return the content of the failure column."""
     return _encode(failure)
 
 
-def execution_from(row: RowMapping) -> Execution:
+def execution_from(row: RowMapping | Mapping[str, Any]) -> Execution:
     """Return the record of a row; a row read without its detail gives empty input and output."""
     encoded = row.get("detail")
     detail = Detail(NO_INPUT, NO_OUTPUT) if encoded is None else _decode_detail(encoded)
+    requested, payloads = row["requested"], row["payloads"]
     return Execution(
         uid=row["uid"],
         module_uid=row["module_uid"],
@@ -130,4 +155,6 @@ def execution_from(row: RowMapping) -> Execution:
         usage=Usage(execution_ns=row["execution_ns"], cpu_ns=row["cpu_ns"], memory_bytes=row["memory_bytes"]),
         start_time=row["start_time"],
         end_time=row["end_time"],
+        requested=None if requested is None else _decode_requested(requested),
+        payloads=_decode_payloads(payloads) if payloads else (),
     )

@@ -27,6 +27,14 @@ class SqlExecutionReader:
             row = (await connection.execute(select(executions).where(executions.c.uid == uid))).mappings().one_or_none()
         return None if row is None else execution_from(row)
 
+    async def requested(self, caller: str, request_id: str) -> Execution | None:
+        """Return the record of a call that came with this id, whole."""
+        e = executions.c
+        query = select(executions).where(e.caller == caller, e.request_id == request_id, e.requested.is_not(None))
+        async with self._database.reading() as connection:
+            row = (await connection.execute(query.order_by(e.uid).limit(1))).mappings().one_or_none()
+        return None if row is None else execution_from(row)
+
     async def list_executions(self, where: ExecutionFilter, *, limit: int, cursor: str = "") -> ExecutionPage:
         """Return a page, newest first, without input and output."""
         matches = _matches(where)

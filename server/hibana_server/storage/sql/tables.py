@@ -134,11 +134,39 @@ executions = Table(
     Column("detail", LargeBinary, nullable=False),  # msgpack of input and output
     # Columns of later releases come last, here and in the journal; execution_rows tells what older rows have in them.
     Column("trace_id", Text, nullable=False, server_default=text("''")),
+    Column("holder", Text, nullable=False, server_default=text("''")),  # of an open record: whose lease keeps it open
+    Column("requested", LargeBinary),  # msgpack of domain.executions.Requested; NULL where no id is answered again
+    Column("payloads", Text),  # JSON array of digests; triggers keep execution_payloads by it
     # Each index costs a page of log in every record's commit: these three serve a caller's own list, a
     # module's list, and the sweep, which finds next to nothing in its own.
     Index(None, "caller", "uid"),
     Index(None, "module_uid", "uid"),
     Index("ix_executions_open", "uid", sqlite_where=text("state <> 'done'"), postgresql_where=text("state <> 'done'")),
+    # Only what was called with an id is in this one. Not unique: a record is never refused for its id.
+    # services/requests.py sees to it that an id runs once.
+    Index(
+        "ix_executions_requested",
+        "caller",
+        "request_id",
+        sqlite_where=text("requested IS NOT NULL"),
+        postgresql_where=text("requested IS NOT NULL"),
+    ),
+)
+
+# Processes that run executions. One whose lease has expired is taken for dead, and its open records for lost.
+leases = Table(
+    "leases",
+    executions_metadata,
+    Column("holder", Text, primary_key=True),
+    Column("until", BigInteger, nullable=False),
+)
+
+# Which records need what is kept beside them, kept by triggers of the table above: a payload that no row names goes.
+execution_payloads = Table(
+    "execution_payloads",
+    executions_metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("uid", Text, primary_key=True),
 )
 
 # Executions that are DONE, counted by triggers of the table above: in the transaction that stores the record,

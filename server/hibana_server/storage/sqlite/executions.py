@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from hibana_server.domain.errors import HibanaError
 from hibana_server.domain.executions import Execution
+from hibana_server.domain.ids import uuid7
 from hibana_server.domain.numbers import Numbers
 from hibana_server.domain.ports import ExecutionFilter, ExecutionPage
+from hibana_server.storage.sql.execution_rows import execution_of
 from hibana_server.storage.sql.executions_read import SqlExecutionReader
+from hibana_server.storage.sqlite import leases
 from hibana_server.storage.sqlite.engine import open_database
 from hibana_server.storage.sqlite.record_writer import RecordWriter
 
@@ -20,10 +24,16 @@ class SqliteExecutionStore:
         self._database = open_database(path, synchronous="NORMAL")
         self._reader = SqlExecutionReader(self._database)
         self._writer = RecordWriter(path)
+        self._holder = uuid7()
+        """Of the leases of this process: what it began is open as long as it says that it lives."""
+
+    def trouble(self) -> HibanaError | None:
+        """Return why a record would be refused now, before anything runs for it."""
+        return self._writer.trouble()
 
     def begin(self, execution: Execution) -> asyncio.Future[None]:
         """Write the row of an accepted execution (state QUEUED or RUNNING) into the journal."""
-        return self._writer.store(execution)
+        return self._writer.store(execution, self._holder)
 
     def finish(self, execution: Execution) -> asyncio.Future[None]:
         """Write the final row into the journal; a row that is DONE already stays as it is."""
@@ -33,6 +43,13 @@ class SqliteExecutionStore:
         """Return one record, whole."""
         await self._writer.flush()
         return await self._reader.get(uid)
+
+    async def requested(self, caller: str, request_id: str) -> Execution | None:
+        """Return the record of a call with this id: from what waits in the journal, else from the database."""
+        row = self._writer.unstored(caller, request_id)
+        if row is not None:
+            return execution_of(row)
+        return await self._reader.requested(caller, request_id)
 
     async def list_executions(self, where: ExecutionFilter, *, limit: int, cursor: str = "") -> ExecutionPage:
         """Return a page, newest first, without input and output."""
@@ -44,9 +61,21 @@ class SqliteExecutionStore:
         await self._writer.flush()
         return await self._reader.numbers(module_uid)
 
+    async def renew_lease(self, until: int) -> None:
+        """Keep what this process began open until then."""
+        await self._writer.run(leases.renew(self._holder, until))
+
+    async def end_leases(self) -> None:
+        """End the leases of all processes."""
+        await self._writer.run(leases.end_all)
+
     async def sweep_lost(self, now: int) -> int:
-        """Turn every record that is not DONE into DONE/LOST; for use at start."""
-        return await self._writer.sweep_lost(now)
+        """Turn every open record whose lease has expired into DONE/LOST."""
+        return await self._writer.run(leases.sweep(now))
+
+    async def own_open(self) -> list[str]:
+        """Return the uids of the open records that this process began."""
+        return await self._writer.run(leases.open_records(self._holder))
 
     async def close(self) -> None:
         """Commit what the journal holds and close all connections."""

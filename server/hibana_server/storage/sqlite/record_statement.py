@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import chain
 
-from sqlalchemy import ColumnElement, bindparam, literal_column
+from sqlalchemy import ClauseElement, ColumnElement, bindparam, literal_column, select
 from sqlalchemy.dialects import sqlite
 
 from hibana_server.domain.executions import Outcome, State
 from hibana_server.storage.sql.execution_rows import Value, bulk
-from hibana_server.storage.sql.tables import executions
+from hibana_server.storage.sql.tables import executions, leases
 
 MAX_ROWS = 64
 """Rows of the largest statement; its parameters stay far below SQLite's 32,766."""
@@ -24,6 +24,7 @@ would be held for as long as no batch of that size comes: some 30 MB in all size
 
 _DIALECT = sqlite.dialect(paramstyle="qmark")
 _DONE: ColumnElement[str] = literal_column(f"'{State.DONE.value}'")
+_NOBODY: ColumnElement[str] = literal_column("''")
 _LOST: ColumnElement[str] = literal_column(f"'{Outcome.LOST.value}'")
 
 
@@ -51,14 +52,36 @@ def store_statement(rows: int) -> str:
 
 @cache
 def sweep_statement() -> str:
-    """Return the statement that ends every open record as LOST; parameters: end_time, failure."""
+    """Return the statement that ends every open record without a lease as LOST; parameters: end_time, failure, now."""
     statement = (
         executions.update()
         .where(executions.c.state != _DONE)
-        .values(state=_DONE, outcome=_LOST, end_time=bindparam("now"), failure=bindparam("why"))
+        .where(executions.c.holder.not_in(select(leases.c.holder).where(leases.c.until > bindparam("then"))))
+        .values(state=_DONE, outcome=_LOST, end_time=bindparam("now"), failure=bindparam("why"), holder=_NOBODY)
     )
+    return _compiled(statement, ["now", "why", "then"])
+
+
+@cache
+def lease_statement() -> str:
+    """Return the statement that takes or renews a lease; parameters: holder, until."""
+    insert = sqlite.insert(leases).values(holder=bindparam("holder"), until=bindparam("until"))
+    return _compiled(
+        insert.on_conflict_do_update(index_elements=[leases.c.holder], set_={"until": insert.excluded.until}),
+        ["holder", "until"],
+    )
+
+
+@cache
+def open_statement() -> str:
+    """Return the statement that finds the open records of a holder; parameter: holder."""
+    statement = select(executions.c.uid).where(executions.c.state != _DONE, executions.c.holder == bindparam("holder"))
+    return _compiled(statement, ["holder"])
+
+
+def _compiled(statement: ClauseElement, expected: list[str]) -> str:
     compiled = statement.compile(dialect=_DIALECT)
-    if compiled.positiontup != ["now", "why"]:
+    if getattr(compiled, "positiontup", None) != expected:
         raise AssertionError("SQLAlchemy does not bind values in the order given any more.")
     return str(compiled)
 

@@ -15,18 +15,27 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
 
 from hibana_server.domain.errors import HibanaError, Unavailable
-from hibana_server.domain.executions import Execution, Failure
+from hibana_server.domain.executions import Execution
 from hibana_server.storage.errors import database_error, database_errors
-from hibana_server.storage.sql.execution_rows import Value, bulk, completed, encode_failure, execution_row, is_done
+from hibana_server.storage.sql.execution_rows import (
+    REQUESTED,
+    Value,
+    bulk,
+    completed,
+    execution_row,
+    is_done,
+    request_of,
+)
 from hibana_server.storage.sqlite.checkpointer import RESTART_FRAMES, Checkpointer
 from hibana_server.storage.sqlite.engine import connect
 from hibana_server.storage.sqlite.journal import Journal
-from hibana_server.storage.sqlite.record_statement import statements, sweep_statement
+from hibana_server.storage.sqlite.record_statement import statements
 
 FLUSH_SECONDS = 0.2
 """Time a record may be in the journal only. Each commit takes the interpreter from the event loop a few times."""
@@ -59,9 +68,9 @@ Row = tuple[Value, ...]
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode: Callable[[bytes], Row] = msgspec.msgpack.Decoder(tuple).decode
-_LOST = encode_failure(
-    Failure(message="The service ended while this execution was open; how far it came is unknown. Run it again.")
-)
+_Result = TypeVar("_Result")
+_PROBE = b""
+"""Written into the journal to learn whether it takes entries again; a reader leaves it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +82,10 @@ class _Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Barrier:
-    """Resolves when everything queued before it is committed."""
+    """Work for the thread's connection when everything queued before it is committed."""
 
-    future: asyncio.Future[int]
-    sweep_at: int | None = None
-    """Time at which open records end as LOST; None for a mere wait."""
+    future: asyncio.Future[Any]
+    work: Callable[[sqlite3.Connection], Any]
 
 
 class RecordWriter:
@@ -104,6 +112,10 @@ class RecordWriter:
         self._closed = False
         """Whether that event is set, for the loop's thread."""
         self._gave_up = False
+        self._refused = False
+        """Whether the last record offered was refused."""
+        self._requests: dict[tuple[Value, Value], Row] = {}
+        """Records that are not committed yet, by caller and request id, of calls that came with one."""
         with database_errors():
             self._connection = connect(path, synchronous="NORMAL")
             self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # the checkpointer does it
@@ -115,10 +127,10 @@ class RecordWriter:
         self._checkpointer.start()
         self._thread.start()
 
-    def store(self, execution: Execution) -> asyncio.Future[None]:
+    def store(self, execution: Execution, holder: str = "") -> asyncio.Future[None]:
         """Take a record; the future is done: it would survive `kill -9`, or it fails with Unavailable."""
         try:
-            row = execution_row(execution)
+            row = execution_row(execution, holder)
             entry = _encode(row)
             size = len(entry)
             if (
@@ -129,6 +141,7 @@ class RecordWriter:
                 raise _stopped() if self._closed else _overloaded()
             self._journal.append(entry)
         except (HibanaError, OSError, ValueError, OverflowError) as error:
+            self._refused = True
             future: asyncio.Future[None] = self._loop.create_future()
             future.set_exception(error if isinstance(error, HibanaError) else database_error(error))
             future.exception()  # seen: the caller of `begin` need not look
@@ -138,11 +151,38 @@ class RecordWriter:
         self._pending_bytes += size
         self._waiting += 1
         self._waiting_bytes += size
+        if row[REQUESTED] is not None:
+            key = request_of(row)
+            before = self._requests.get(key)
+            if before is None or not is_done(before):
+                self._requests[key] = row
         if len(pending) >= FLUSH_RECORDS:
             self._hand_over()
         elif self._timer is None:
             self._timer = self._loop.call_later(FLUSH_SECONDS, self._hand_over)
         return self._stored
+
+    def trouble(self) -> HibanaError | None:
+        """Return why a record would be refused now; None when it would be taken. For every call to ask before it runs.
+
+        After a refusal the journal is tried, so that calls go on as soon as it takes entries again.
+        """
+        if not self._refused:
+            return None
+        if self._closed:
+            return _stopped()
+        if self._waiting >= self._max_waiting or self._waiting_bytes >= self._max_waiting_bytes:
+            return _overloaded()
+        try:
+            self._journal.append(_PROBE)
+        except OSError as error:
+            return database_error(error)
+        self._refused = False
+        return None
+
+    def unstored(self, caller: str, request_id: str) -> Row | None:
+        """Return the newest row of a call with this id that is in the journal only."""
+        return self._requests.get((caller, request_id))
 
     async def flush(self) -> None:
         """Wait until every record taken so far is in the database; at once when it is.
@@ -153,11 +193,19 @@ class RecordWriter:
         if self._waiting and not self._closing.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(FLUSH_PATIENCE):
-                    await self._barrier(None)
+                    await self.run(_nothing)
 
-    async def sweep_lost(self, now: int) -> int:
-        """Turn every record that is not DONE into DONE/LOST and return how many there were."""
-        return await self._barrier(now)
+    async def run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """Do something with the thread's connection when all that was taken before is committed. Raises Unavailable.
+
+        The work makes its own transaction, or is one statement; an error of it rolls back.
+        """
+        if self._closing.is_set():
+            raise _stopped()
+        self._hand_over()
+        future: asyncio.Future[_Result] = self._loop.create_future()
+        self._queue.put(_Barrier(future, work))
+        return await future
 
     async def close(self) -> None:
         """Commit what was taken, then end the thread. Records offered from now on are refused.
@@ -181,20 +229,12 @@ class RecordWriter:
             self._queue.put(_Batch(self._pending, self._pending_bytes, self._journal.rotate()))
             self._pending, self._pending_bytes = [], 0
 
-    async def _barrier(self, sweep_at: int | None) -> int:
-        if self._closing.is_set():
-            raise _stopped()
-        self._hand_over()
-        future: asyncio.Future[int] = self._loop.create_future()
-        self._queue.put(_Barrier(future, sweep_at))
-        return await future
-
     # ------------------------------------------------------------ on the thread (`_replay`: before it starts)
 
     def _replay(self) -> None:
         segments = self._journal.segments()
         for segment in segments:
-            self._write_what_can_be([completed(_decode(entry)) for entry in Journal.read(segment)])
+            self._write_what_can_be([completed(_decode(entry)) for entry in Journal.read(segment) if entry])
             Journal.remove(segment)
         if segments:
             log.info("journal_replayed", segments=len(segments))
@@ -226,7 +266,7 @@ class RecordWriter:
         if batch.segment is not None:
             with suppress(OSError):  # the next start commits them again, which changes nothing
                 Journal.remove(batch.segment)
-        self._call(self._committed, len(batch.rows), batch.size)
+        self._call(self._committed, batch)
 
     def _write_what_can_be(self, rows: list[Row]) -> None:
         """Commit rows; one that no database takes is left out and does not hold up the others."""
@@ -255,13 +295,14 @@ class RecordWriter:
 
     def _answer(self, barrier: _Barrier) -> None:
         try:
-            count = 0
-            if barrier.sweep_at is not None:
-                count = self._connection.execute(sweep_statement(), (barrier.sweep_at, _LOST)).rowcount
-        except sqlite3.Error as error:
+            result = barrier.work(self._connection)
+        except (sqlite3.Error, OSError) as error:
+            with suppress(sqlite3.Error):
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
             self._call(_fail, barrier.future, database_error(error))
         else:
-            self._call(_succeed, barrier.future, count)
+            self._call(_succeed, barrier.future, result)
 
     def _call(self, function: Callable[..., object], *arguments: object) -> None:
         try:
@@ -271,9 +312,13 @@ class RecordWriter:
 
     # ------------------------------------------------------------ on the loop
 
-    def _committed(self, count: int, size: int) -> None:
-        self._waiting -= count
-        self._waiting_bytes -= size
+    def _committed(self, batch: _Batch) -> None:
+        self._waiting -= len(batch.rows)
+        self._waiting_bytes -= batch.size
+        if self._requests:
+            for row in batch.rows:
+                if row[REQUESTED] is not None and self._requests.get(request_of(row)) is row:
+                    del self._requests[request_of(row)]
 
 
 def _latest(rows: list[Row]) -> list[Row]:
@@ -286,12 +331,16 @@ def _latest(rows: list[Row]) -> list[Row]:
     return list(latest.values())
 
 
-def _succeed(future: asyncio.Future[int], result: int) -> None:
+def _nothing(_connection: sqlite3.Connection) -> None:
+    """Be the work of those who only wait."""
+
+
+def _succeed(future: asyncio.Future[Any], result: object) -> None:
     if not future.done():
         future.set_result(result)
 
 
-def _fail(future: asyncio.Future[int], error: HibanaError) -> None:
+def _fail(future: asyncio.Future[Any], error: HibanaError) -> None:
     if not future.done():
         future.set_exception(error)
 

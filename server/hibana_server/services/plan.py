@@ -1,0 +1,77 @@
+"""A call that was judged: what runs, on what input, within which limits. From here on nothing of it is in question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hibana_server.domain.callers import Caller
+from hibana_server.domain.executions import Cache, Execution, Limits, Requested, State
+from hibana_server.domain.ids import now_us, uuid7
+from hibana_server.domain.ports import Artifact, Job
+from hibana_server.domain.requests import RequestKey
+from hibana_server.domain.values import Core
+from hibana_server.services.calls import DEFAULT_FUNCTION, Call, check_input, effective_limits, recorded_input
+from hibana_server.services.targets import Function, Target
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a caller's call comes to on a target. Made for every call."""
+
+    caller: Caller
+    call: Call
+    target: Target
+    name: str
+    """Of the function."""
+    function: Function
+    arguments: tuple[Core, ...]
+    limits: Limits
+    key: RequestKey | None = None
+    """There where the call came with an id that is answered again."""
+
+    def execution(self, state: State, cache: Cache | None = None) -> Execution:
+        """Make the record of an execution that begins now."""
+        target, call = self.target, self.call
+        now = now_us()
+        return Execution(
+            uid=uuid7(),
+            module_uid=target.module.uid,
+            version=target.version.version,
+            sha256=target.version.sha256,
+            caller=self.caller.subject,
+            function=self.name,
+            state=state,
+            input=recorded_input(call, self.arguments, self.function.kinds),
+            limits=self.limits,
+            create_time=now,
+            request_id=call.request_id,
+            trace_id=call.trace_id,
+            cache=cache,
+            start_time=now if state is State.RUNNING else None,
+            requested=None if self.key is None else Requested(self.key.digest, self.function.results),
+        )
+
+    def job(self, artifact: Artifact) -> Job:
+        """Make what a sandbox is told."""
+        target, call = self.target, self.call
+        return Job(
+            artifact=artifact,
+            function=self.name,
+            arguments=self.arguments,
+            result_types=self.function.results,
+            limits=self.limits,
+            host_functions=target.policy.host_functions,
+            program=target.module.name,
+            argv=call.argv,
+            env=tuple(call.env.items()) if call.env else (),
+            stdin=call.stdin,
+        )
+
+
+def judge(caller: Caller, call: Call, target: Target, key: RequestKey | None) -> Plan:
+    """Judge a call on a version its caller may run. Raises Invalid, NotFound(FUNCTION_NOT_FOUND)."""
+    name = call.function or DEFAULT_FUNCTION
+    found = target.function(name)
+    check_input(call, wasi=target.wasi)
+    arguments = found.core_values(call.arguments)
+    return Plan(caller, call, target, name, found, arguments, effective_limits(call, target.ceiling), key)
