@@ -50,6 +50,9 @@ class ExecutionCalls:
         (without the program's name), `env` and `stdin` are for WASI programs. `timeout` (seconds)
         and `memory` (bytes) can only lower what module and tier grant. A guest that fails raises
         nothing; `result.raise_for_outcome()` does.
+
+        A `request_id` makes the run one that happens once: the same call with the same id is answered
+        the same for as long as the record is kept, and is made again here when the connection breaks.
         """
         request = executor_pb2.InvokeRequest(
             module=ref,
@@ -63,7 +66,10 @@ class ExecutionCalls:
         )
         connection = self._connection
         answer: executor_pb2.InvokeResponse = await connection.unary(
-            connection.executor.Invoke, request, timeout=_deadline(timeout), retry=Retry.NOT_RUN
+            connection.executor.Invoke,
+            request,
+            timeout=_deadline(timeout),
+            retry=Retry.REPEATABLE if request_id else Retry.NOT_RUN,
         )
         values = read_list(answer.result.json)
         return RunResult(

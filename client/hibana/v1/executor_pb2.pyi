@@ -95,7 +95,11 @@ class ExecuteRequest(_message.Message):
     stdin: _builtins.bytes
     """stdin of a WASI program."""
     request_id: _builtins.str
-    """Id chosen by the caller, at most 64 characters of `[0-9A-Za-z._:-]`; kept in the record."""
+    """Id chosen by the caller, at most 64 characters of `[0-9A-Za-z._:-]`; kept in the record. A call with one runs once:
+    the same method with the same id and the same fields is answered the same, or waits along while it still runs;
+    with other fields it is INVALID_ARGUMENT (REQUEST_ID_REUSED). Ids belong to their caller and live as long as the
+    record. A refused call leaves none. After a crash the id finds the record, LOST where the guest was running.
+    """
     @_builtins.property
     def typed_arguments(self) -> _value_pb2.ListOfValues:
         """Typed values."""

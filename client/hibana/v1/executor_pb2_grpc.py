@@ -106,12 +106,15 @@ class ExecutorServicer:
         """Runs a function and streams what happens: `started`, then output as it is written, then `result`.
 
         Closing the call kills the guest. The record is written before `result` is sent.
-        INVALID_ARGUMENT (REFERENCE_INVALID, ARGUMENTS_INVALID, INPUT_TOO_LARGE) · NOT_FOUND (NOT_FOUND,
+        INVALID_ARGUMENT (REFERENCE_INVALID, ARGUMENTS_INVALID, INPUT_TOO_LARGE, REQUEST_ID_REUSED) · NOT_FOUND (NOT_FOUND,
         FUNCTION_NOT_FOUND) · FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DISABLED, NO_LIVE_VERSION) ·
         RESOURCE_EXHAUSTED (QUEUE_FULL, QUOTA_EXCEEDED) · ABORTED (READER_TOO_SLOW when nothing was read
         for 10 s; the run went on).
-        Safe to retry after UNAVAILABLE and RESOURCE_EXHAUSTED/QUEUE_FULL; otherwise only if the
-        function may run twice.
+        Safe to retry after UNAVAILABLE and RESOURCE_EXHAUSTED/QUEUE_FULL, and with a request_id always; otherwise only
+        if the function may run twice.
+        With the request_id of a call that runs, it tells `started`, waits along, and then tells the output as far as it
+        is kept, and `result`. Of one that has ended it tells the same at once. Sequence numbers that are no longer
+        kept are told as a `gap`; `result` has the number it had. The guest is killed when the last caller has gone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

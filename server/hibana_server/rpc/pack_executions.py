@@ -23,6 +23,7 @@ from hibana_server.rpc.pack_modules import module_name, version_name
 from hibana_server.rpc.pack_values import Request, fill_result, pack_json_text, unpack_arguments
 from hibana_server.rpc.times import fill_nanoseconds, pack_seconds, pack_time, unpack_seconds, unpack_time
 from hibana_server.services.calls import Call
+from hibana_server.services.requests import Answered
 from hibana_server.services.run import Run
 
 STATES = {state: pb.ExecutionState.Value(f"EXECUTION_STATE_{state.name}") for state in State}
@@ -106,7 +107,12 @@ def output_event(sequence: int, piece: Output) -> pb.ExecutionEvent:
             return pb.ExecutionEvent(sequence=sequence, log=line)
 
 
-def result_event(sequence: int, run: Run, *, typed: bool) -> pb.ExecutionEvent:
+def gap_event(first: int, last: int) -> pb.ExecutionEvent:
+    """Make the event that stands for others, which are no longer kept; it has the number of the last of them."""
+    return pb.ExecutionEvent(sequence=last, gap=pb.Gap(from_sequence=first, to_sequence=last))
+
+
+def result_event(sequence: int, run: Run | Answered, *, typed: bool) -> pb.ExecutionEvent:
     """Make the last event, of a run that is over."""
     execution = run.execution
     event = pb.ExecutionEvent(
@@ -124,7 +130,7 @@ def result_event(sequence: int, run: Run, *, typed: bool) -> pb.ExecutionEvent:
     return event
 
 
-def invoke_response(run: Run, stdout: bytes, stderr: bytes, *, typed: bool) -> executor_pb2.InvokeResponse:
+def invoke_response(run: Run | Answered, stdout: bytes, stderr: bytes, *, typed: bool) -> executor_pb2.InvokeResponse:
     """Make the answer of Invoke, of a run that is over; `stdout` and `stderr` are what fits into it."""
     execution = run.execution
     # Submessages are filled in place: handing them to the constructor copies each.

@@ -32,6 +32,7 @@ from hibana_server.services import paging
 from hibana_server.services.calls import Call, effective_limits
 from hibana_server.services.catalog import Catalog
 from hibana_server.services.plan import Plan, judge
+from hibana_server.services.requests import Requests
 from hibana_server.services.run import LONG_RUN, Run
 from hibana_server.services.targets import Target
 
@@ -69,6 +70,8 @@ class Executions:
         self._blobs = blobs
         self._pool = pool
         self.store = store
+        self.requests = Requests(store)
+        """Calls with ids go through it."""
         self._looks = 0
         """Looks for runs that have become long, so far."""
         self._look_is_due = False
@@ -136,7 +139,7 @@ class Executions:
             waited = True
             sandbox, artifact, cache = await self._reserve(caller, target, plan.limits.memory_bytes, sandbox)
         run: Run | None = None
-        first_row = keep_events or key is not None
+        has_row = False
         try:
             if waited:
                 await self._judge_again(plan, seen)
@@ -144,14 +147,14 @@ class Executions:
             job = plan.job(artifact)
             run = Run(execution, job.result_types, sandbox, self, keep_events=keep_events, head_bytes=head_bytes)
             self._add(run, target.module)
-            if first_row:
+            if keep_events or key is not None:
                 # The first event tells the name, or the caller has chosen an id: a crash must leave a record.
-                await self.store.begin(execution)
+                has_row = await self._begin(execution)
             sandbox.start(job, run)
         except BaseException:
             sandbox.release()
             if run is not None:
-                self._not_started(run.execution, has_row=first_row)
+                self._not_started(run.execution, has_row=has_row)
             raise
         return run
 
@@ -173,9 +176,9 @@ class Executions:
         run.is_long = True
         self._add(run, target.module)
         try:
-            await self.store.begin(execution)
+            await self._begin(execution)
         except BaseException:
-            self._not_started(execution, has_row=True)
+            self._not_started(execution, has_row=False)
             raise
         waiting = asyncio.create_task(self._leave_queue(run, plan))
         waiting.add_done_callback(functools.partial(_left_queue, run))
@@ -240,6 +243,7 @@ class Executions:
     def finished(self, run: Run) -> None:
         """Take note that a run is over."""
         _, module = self._running.pop(run.execution.uid)
+        self.requests.ended(run.execution)
         self._one_ended.set()
         self._on_done(run.execution, module)
 
@@ -249,6 +253,17 @@ class Executions:
         trouble = self.store.trouble()
         if trouble is not None:
             raise trouble
+
+    async def _begin(self, execution: Execution) -> bool:
+        """Store the first row of an execution. Whoever is cancelled meanwhile leaves one that ends CANCELLED."""
+        stored = self.store.begin(execution)
+        try:
+            await stored
+        except asyncio.CancelledError:
+            cancelled = replace(execution, state=State.DONE, outcome=Outcome.CANCELLED, end_time=now_us())
+            self.store.finish(cancelled).add_done_callback(_forget)
+            raise
+        return True
 
     def _not_started(self, execution: Execution, *, has_row: bool) -> None:
         """Forget a run whose guest never began. Its row, which may be there by now, must not stay RUNNING."""

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from hibana_server.domain.errors import Internal, Unavailable
@@ -17,6 +18,15 @@ from hibana_server.services.calls import RECORDED_BYTES
 
 LONG_RUN = 0.01
 """Seconds after which, at the latest, a run that is answered at once gets its RUNNING row, and its caller its name."""
+
+
+EVENT_BYTES = 1024 * 1024
+"""Output in one event at most."""
+
+
+def parts(piece: Output) -> int:
+    """Return the number of events that tell a piece of output."""
+    return -(-len(piece.data) // EVENT_BYTES) or 1
 
 
 class Capture:
@@ -44,6 +54,15 @@ class Capture:
         return self._digest.hexdigest() if self.size else ""
 
 
+class Readers:
+    """How many callers wait for a run that was asked for with an id."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Owner(Protocol):
     """Who started a run: what all its runs share, and who wants to know of their ends."""
 
@@ -67,16 +86,17 @@ class Run:
     stderr: Capture | None = None
     is_long = False
     """Whether its owner has called it long."""
-    readers = 1
-    """Callers that wait for it: the last that goes away cancels it, unless nobody's going away does."""
-    last_event = 0
-    """Sequence number of the last event that its reader was told, where it streams."""
+    readers: Readers | None = None
+    """Those who wait for it, where there may be several."""
     seen = 0
     """The owner's last look before the run began."""
     over = False
     """Whether the end is known and stored (or could not be stored)."""
     results: tuple[int | float, ...] = ()
     """What the function returned, once the run is over."""
+    _streams = False
+    _outputs = 0
+    """Events of output so far, of a run with an id."""
     _events: deque[Output] | None = None
     _changed: asyncio.Future[None] | None = None
     _waiters: tuple[asyncio.Future[None], ...] = ()
@@ -101,6 +121,7 @@ class Run:
         """None while the run is queued."""
         self._owner = owner
         if keep_events:
+            self._streams = True
             self._events = deque()
 
     def queue(self, waiting: asyncio.Task[None]) -> None:
@@ -122,6 +143,8 @@ class Run:
             elif piece.stream is Stream.STDERR:
                 self.stderr = self.stderr or self._capture()
                 self.stderr.add(piece.data)
+        if self.execution.requested is not None:
+            self._outputs += sum(parts(piece) for piece in pieces)
         if self._events is not None:
             self._events.extend(pieces)
             self._wake()
@@ -137,6 +160,8 @@ class Run:
         written = json_text(results, self.result_types) if results else "[]"
         execution.output = self._captured(written) if self.stdout or self.stderr else CapturedOutput(written)
         execution.end_time = now_us()
+        if self._streams and execution.requested is not None:
+            execution.requested = replace(execution.requested, last_event=self._outputs + 2)
         stored = self._owner.store.finish(execution)
         if stored.done():
             self._stored(stored)
@@ -175,10 +200,12 @@ class Run:
             self._queued.cancel()
 
     def leave(self) -> None:
-        """Take note that a reader goes away: the last one takes the run along."""
-        self.readers -= 1
-        if not self.readers:
-            self.cancel()
+        """Take note that a reader goes away: the last one takes the guest along."""
+        if self.readers is not None:
+            self.readers.count -= 1
+            if self.readers.count:
+                return
+        self.cancel()
 
     def stop_events(self) -> None:
         """Drop kept output: nobody reads it any more."""
