@@ -13,7 +13,7 @@ from typing import Any
 import wasmtime
 
 from hibana_server.domain.executions import Cache, Limits, Outcome, Output, RunEnd, Stream
-from hibana_server.domain.ports import Artifact, Claim, Job
+from hibana_server.domain.sandboxes import Artifact, Claim, Job
 from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox.gate.memory_export import with_memory_exported
 from hibana_server.sandbox.pool import Pool

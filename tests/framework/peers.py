@@ -14,7 +14,7 @@ from typing import Any
 
 from hibana_server.domain.alarms import Alarms
 from hibana_server.domain.executions import Cache, Limits, Outcome
-from hibana_server.domain.ports import Artifact, Job
+from hibana_server.domain.sandboxes import Artifact, Job
 from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox.frames import HEADER, MAX_TO_WORKER, Done, Run, pack, run_decoder
 from hibana_server.sandbox.worker_process import WorkerProcess

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from hibana_server.domain.ports import Claim
+from hibana_server.domain.sandboxes import Claim
 from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox.waiting import Offer, Ticket, Waiting
 

@@ -1,13 +1,13 @@
 """What the services need from the rooms around them.
 
-The implementations live in `storage` and `sandbox`; `app` plugs them in. Each method tells when
-it may be called, what it leaves behind and which errors it raises.
+The implementations live in `storage`; `app` plugs them in. `domain.sandboxes` has the sandbox side. Each method
+tells when it may be called, what it leaves behind and which errors it raises.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +15,14 @@ from typing import Protocol
 
 from hibana_server.domain.errors import HibanaError
 from hibana_server.domain.executions import (
-    Cache,
     Execution,
-    Limits,
     Outcome,
-    Output,
-    RunEnd,
     State,
 )
-from hibana_server.domain.modules import Module, ModuleFacts, ModuleVersion, Status
+from hibana_server.domain.modules import Module, ModuleVersion, Status
 from hibana_server.domain.numbers import Numbers
 from hibana_server.domain.requests import Answer, RequestKey
-from hibana_server.domain.tiers import Tier, TierPolicy
+from hibana_server.domain.tiers import Tier
 
 # ---------------------------------------------------------------- blobs
 
@@ -289,117 +285,3 @@ class ExecutionStore(Protocol):
 
     async def own_open(self) -> list[str]:
         """Return the uids of the records that this process began and that are not DONE."""
-
-
-# ---------------------------------------------------------------- sandbox
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """A compiled module: what is known about it, and where its artifact came from."""
-
-    facts: ModuleFacts
-    cache: Cache
-    seconds: float
-    """Wall time the compile took; 0.0 when an artifact was already there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A verified compiled module on local disk, ready to be named to a worker."""
-
-    key: str
-    path: Path
-    size: int
-    cache: Cache
-    """DISK, or COMPILED when asking for it made it."""
-
-
-class Artifacts(Protocol):
-    """Compiled modules, kept on disk across restarts and shared by all workers."""
-
-    async def compile(self, wasm: Path, sha256: str, policy: TierPolicy, tier: Tier, caller: str) -> Compiled:
-        """Inspect and compile an uploaded module and keep the artifact. Callers take turns at the compiler.
-
-        The file is hostile; it is opened in a process of its own. Raises Invalid with findings for
-        bytes that are no valid module (MODULE_MALFORMED), use a disabled feature (FEATURE_DISABLED)
-        or pass a limit (MODULE_LIMIT, COMPILE_BUDGET); Exhausted when too many compiles wait.
-        """
-
-    async def ensure(self, sha256: str, tier: Tier, policy: TierPolicy, fetch: BlobStore, caller: str) -> Artifact:
-        """Return the artifact, compiling it again when it is missing or does not verify (once, whoever asks)."""
-
-
-@dataclass(slots=True)
-class Job:
-    """One call of one function."""
-
-    artifact: Artifact
-    function: str
-    arguments: tuple[int | float, ...]
-    """Core values matching the export's parameters; integers signed."""
-    result_types: tuple[str, ...]
-    limits: Limits
-    host_functions: frozenset[str]
-    program: str = ""
-    """argv[0]."""
-    argv: tuple[str, ...] = ()
-    env: tuple[tuple[str, str], ...] = ()
-    stdin: bytes = b""
-
-
-class RunSink(Protocol):
-    """Who listens to a run. Called on the event loop's thread, never after `ended`."""
-
-    def output(self, pieces: Sequence[Output]) -> None:
-        """Take output in order, as it arrives."""
-
-    def ended(self, end: RunEnd) -> None:
-        """Take the end; called exactly once for every started job, whatever happened to the worker."""
-
-
-class Sandbox(Protocol):
-    """A reserved worker process: idle, for one job."""
-
-    @property
-    def warm(self) -> bool:
-        """Tell whether the worker holds the module asked for in memory."""
-
-    def start(self, job: Job, sink: RunSink) -> None:
-        """Run the job. The sandbox returns to the pool by itself when the job has ended."""
-
-    def kill(self, outcome: Outcome) -> None:
-        """End the guest now (SIGKILL); `ended` follows with this outcome. Harmless once it has ended."""
-
-    def release(self) -> None:
-        """Give the sandbox back without having started a job."""
-
-
-@dataclass(slots=True)
-class Claim:
-    """What a call asks of the pool."""
-
-    tier: Tier
-    """Of the module; tiers never share a worker."""
-    caller: str
-    owner: str
-    """Subject of the module's owner."""
-    key: str
-    """Of the artifact: a worker that holds it already is preferred."""
-    memory_bytes: int
-    """Most the guest may use."""
-    trust: str | None = None
-    """What calls that may share a worker have in common; for the pool, which spells it when it first needs it."""
-
-
-class SandboxPool(Protocol):
-    """Worker processes, kept warm."""
-
-    def try_acquire(self, claim: Claim) -> Sandbox | None:
-        """Return an idle sandbox at once, or None when the call would have to wait or a worker must be made."""
-
-    async def acquire(self, claim: Claim) -> Sandbox:
-        """Wait for a sandbox.
-
-        Raises Exhausted(QUEUE_FULL) at once when the queue is full, Unavailable while the pool is stopping.
-        """

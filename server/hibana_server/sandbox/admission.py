@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from hibana_server.domain.ports import Claim
+from hibana_server.domain.sandboxes import Claim
 from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox.waiting import Ticket
 

@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from hibana_server.domain.executions import Failure, Outcome, Output, RunEnd, Stream, Usage
-from hibana_server.domain.ports import Job
+from hibana_server.domain.sandboxes import Job
 from hibana_server.domain.text import clean, cut_utf8
 from hibana_server.sandbox.frames import (
     HEADER,

@@ -15,7 +15,8 @@ import structlog
 from hibana_server.domain.errors import FailedPrecondition, Invalid, Unavailable
 from hibana_server.domain.executions import Cache
 from hibana_server.domain.modules import ModuleFacts
-from hibana_server.domain.ports import Artifact, BlobStore, Compiled
+from hibana_server.domain.ports import BlobStore
+from hibana_server.domain.sandboxes import Artifact, Compiled
 from hibana_server.domain.tiers import Tier, TierPolicy
 from hibana_server.sandbox.artifact_file import Damaged, FileStamp, Seal, SealedModule, read_sealed, seal_file
 from hibana_server.sandbox.artifact_keys import artifact_key, judgement_digest
@@ -53,7 +54,7 @@ class _Made:
 
 
 class ArtifactStore:
-    """Implements `domain.ports.Artifacts`. Call `start` before and `stop` after everything else; one event loop."""
+    """Implements `domain.sandboxes.Artifacts`. Call `start` before and `stop` after everything else; one event loop."""
 
     def __init__(
         self,
@@ -94,7 +95,7 @@ class ArtifactStore:
         await self._flights.stop()
 
     async def compile(self, wasm: Path, sha256: str, policy: TierPolicy, tier: Tier, caller: str) -> Compiled:
-        """Inspect and compile an uploaded module and keep the artifact; see `domain.ports.Artifacts`.
+        """Inspect and compile an uploaded module and keep the artifact; see `domain.sandboxes.Artifacts`.
 
         Bytes that were compiled and judged by the same rules before are not compiled again.
         """
@@ -111,7 +112,7 @@ class ArtifactStore:
         return Compiled(made.facts, made.cache, made.seconds)
 
     async def ensure(self, sha256: str, tier: Tier, policy: TierPolicy, fetch: BlobStore, caller: str = "") -> Artifact:
-        """Return the artifact, compiling it again when it is missing or damaged; see `domain.ports.Artifacts`.
+        """Return the artifact, compiling it again when it is missing or damaged; see `domain.sandboxes.Artifacts`.
 
         Raises FailedPrecondition when the module is no longer accepted, DataLoss when its bytes are gone,
         Exhausted or Unavailable when it cannot be compiled now.

@@ -21,7 +21,7 @@ import structlog
 from hibana_server.domain.alarms import Alarms
 from hibana_server.domain.errors import Exhausted, Unavailable
 from hibana_server.domain.executions import Outcome, RunEnd
-from hibana_server.domain.ports import Claim
+from hibana_server.domain.sandboxes import Claim
 from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox.admission import Admission
 from hibana_server.sandbox.frames import Wall
@@ -48,7 +48,7 @@ _WEIGH_EVERY = 64
 
 
 class Pool:
-    """`domain.ports.SandboxPool`. Use it on one event loop, between `start` and `stop`."""
+    """`domain.sandboxes.SandboxPool`. Use it on one event loop, between `start` and `stop`."""
 
     def __init__(self, settings: PoolSettings) -> None:
         self._settings = settings

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from hibana_server.domain.executions import Outcome, Output, RunEnd
-from hibana_server.domain.ports import Claim, Job, RunSink
+from hibana_server.domain.sandboxes import Claim, Job, RunSink
 from hibana_server.sandbox.worker_process import WorkerProcess
 
 
@@ -21,7 +21,7 @@ class Lender(Protocol):
 
 
 class ReservedSandbox:
-    """A worker reserved for one job (`domain.ports.Sandbox`). It is the job's sink, and passes on to the caller's."""
+    """A worker reserved for one job (`domain.sandboxes.Sandbox`). It is the job's sink and tells the caller's."""
 
     # Made for every call: what follows the start has its default here.
     _released = False

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from itertools import count
 from typing import Generic, TypeVar
 
-from hibana_server.domain.ports import Claim
+from hibana_server.domain.sandboxes import Claim
 
 T = TypeVar("T")
 

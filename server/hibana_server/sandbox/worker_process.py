@@ -13,7 +13,7 @@ import structlog
 
 from hibana_server.domain.alarms import Alarms
 from hibana_server.domain.executions import Failure, Outcome, Output, RunEnd, Usage
-from hibana_server.domain.ports import Job, RunSink
+from hibana_server.domain.sandboxes import Job, RunSink
 from hibana_server.domain.text import clean
 from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox.answers import Answers, ProtocolError

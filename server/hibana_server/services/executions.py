@@ -16,17 +16,10 @@ from hibana_server.domain.errors import FailedPrecondition, HibanaError, Invalid
 from hibana_server.domain.executions import Cache, Execution, Failure, Outcome, RunEnd, State
 from hibana_server.domain.ids import now_us
 from hibana_server.domain.modules import Module
-from hibana_server.domain.ports import (
-    Artifact,
-    Artifacts,
-    BlobStore,
-    ExecutionFilter,
-    ExecutionStore,
-    Sandbox,
-    SandboxPool,
-)
+from hibana_server.domain.ports import BlobStore, ExecutionFilter, ExecutionStore
 from hibana_server.domain.references import UID, parse
 from hibana_server.domain.requests import RequestKey
+from hibana_server.domain.sandboxes import Artifact, Artifacts, Sandbox, SandboxPool
 from hibana_server.domain.tiers import Tier
 from hibana_server.services import paging
 from hibana_server.services.calls import Call, effective_limits

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.executions import Cache, Execution, Limits, Requested, State
 from hibana_server.domain.ids import now_us, uuid7
-from hibana_server.domain.ports import Artifact, Job
 from hibana_server.domain.requests import RequestKey
+from hibana_server.domain.sandboxes import Artifact, Job
 from hibana_server.domain.values import Core
 from hibana_server.services.calls import DEFAULT_FUNCTION, Call, check_input, effective_limits, recorded_input
 from hibana_server.services.targets import Function, Target

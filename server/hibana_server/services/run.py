@@ -12,7 +12,8 @@ from typing import Protocol
 from hibana_server.domain.errors import Internal, Unavailable
 from hibana_server.domain.executions import CapturedOutput, Execution, Outcome, Output, RunEnd, State, Stream
 from hibana_server.domain.ids import now_us
-from hibana_server.domain.ports import ExecutionStore, Sandbox
+from hibana_server.domain.ports import ExecutionStore
+from hibana_server.domain.sandboxes import Sandbox
 from hibana_server.domain.values import json_text
 from hibana_server.services.calls import RECORDED_BYTES
 

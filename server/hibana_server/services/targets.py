@@ -7,7 +7,7 @@ from typing import cast
 from hibana_server.domain.errors import NotFound
 from hibana_server.domain.executions import Limits
 from hibana_server.domain.modules import Convention, Export, Module, ModuleFacts, ModuleVersion
-from hibana_server.domain.ports import Artifact, Claim
+from hibana_server.domain.sandboxes import Artifact, Claim
 from hibana_server.domain.text import cut_utf8
 from hibana_server.domain.tiers import TierPolicy
 from hibana_server.domain.values import Arguments, Core, TypedArguments, coerce, signature

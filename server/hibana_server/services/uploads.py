@@ -11,8 +11,9 @@ from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import AlreadyExists, Internal, Invalid, PermissionDenied
 from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.domain.modules import Module, ModuleLimits, ModuleVersion, Status
-from hibana_server.domain.ports import Artifacts, BlobStore, ModuleStore, StagedBlob
+from hibana_server.domain.ports import BlobStore, ModuleStore, StagedBlob
 from hibana_server.domain.requests import Answer, RequestKey
+from hibana_server.domain.sandboxes import Artifacts
 from hibana_server.domain.tiers import Tier, TierPolicy
 from hibana_server.services.digest_locks import DigestLocks, to_its_end
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hibana_server.domain.ports import Artifact, Compiled
+from hibana_server.domain.sandboxes import Artifact, Compiled
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier, TierPolicy
 from hibana_server.sandbox import compile_runner
 from hibana_server.sandbox.artifacts import ArtifactStore

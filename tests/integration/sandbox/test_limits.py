@@ -9,7 +9,7 @@ import pytest
 import wasmtime
 
 from hibana_server.domain.executions import Cache, Outcome
-from hibana_server.domain.ports import Artifact
+from hibana_server.domain.sandboxes import Artifact
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier
 from hibana_server.sandbox.gate.limits import limits_of
 from hibana_server.sandbox.worker.engine import compile_config

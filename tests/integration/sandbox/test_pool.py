@@ -11,7 +11,7 @@ import wasmtime
 
 from hibana_server.domain.errors import Exhausted, Unavailable
 from hibana_server.domain.executions import Outcome
-from hibana_server.domain.ports import Claim
+from hibana_server.domain.sandboxes import Claim
 from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox.pool import Pool
 from hibana_server.sandbox.pool_settings import PoolSettings

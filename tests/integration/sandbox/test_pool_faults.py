@@ -13,7 +13,7 @@ import pytest
 
 from hibana_server.domain.errors import Exhausted, Unavailable
 from hibana_server.domain.executions import Outcome
-from hibana_server.domain.ports import Claim, Job
+from hibana_server.domain.sandboxes import Claim, Job
 from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox import worker_source, zygote
 from hibana_server.sandbox.pool import Pool

@@ -11,7 +11,7 @@ import pytest
 import wasmtime
 
 from hibana_server.domain.executions import Outcome
-from hibana_server.domain.ports import Claim
+from hibana_server.domain.sandboxes import Claim
 from hibana_server.domain.tiers import Tier
 from tests.framework.guests import MIB, Bench, Listener
 from tests.integration.sandbox.conftest import OpenPool
