@@ -1,7 +1,8 @@
-"""Who may do what: one pure function over caller, action and module.
+"""Who may do what: one pure function over caller, action and what it is done to.
 
-The table is the one in docs/concepts.md. Answers are values: a `Denied` also tells whether the
-caller may know that the module exists; where not, the answer must look like an unknown module.
+The table is the one in docs/concepts.md; `rpc/access_rules.py` says which action each RPC is. Answers are
+values: a `Denied` also tells whether the caller may know that the thing exists; where not, the answer must
+look like that of an unknown one.
 """
 
 from __future__ import annotations
@@ -14,10 +15,21 @@ from hibana_server.domain.errors import FailedPrecondition, HibanaError, NotFoun
 from hibana_server.domain.modules import Module, Status
 from hibana_server.domain.tiers import Tier
 
+UNKNOWN_MODULE = (
+    "no such module, or it is not visible to you; `hibana modules list` shows those that are, and a module of "
+    "somebody else is called user/OWNER/NAME"
+)
+UNKNOWN_VERSION = "no such version of this module; `hibana modules versions` lists those that are there"
+UNKNOWN_RECORD = "no such execution, or not one of yours; `hibana executions list` shows those that are"
+UNKNOWN_SUBJECT = "no such subject, or not you; leave the subject out to ask for yourself"
+
 
 class Action(Enum):
-    """What a caller may want of a module."""
+    """What a caller may want."""
 
+    # Of a module, or of one version of it.
+    CREATE = "create"
+    """Make it, as it would be."""
     VIEW = "view"
     """List and get: description, exports, limits."""
     EXECUTE = "execute"
@@ -32,6 +44,26 @@ class Action(Enum):
     TRANSFER = "transfer"
     """Give to another owner."""
 
+    # Of what belongs to a caller and is no module.
+    READ = "read"
+    """Get, list, watch."""
+    CHANGE = "change"
+    """Cancel, make, revoke."""
+
+    # Of the service as a whole.
+    OPERATE = "operate"
+    """Set quotas and grants, read the audit log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """What belongs to a caller and is no module: the record of an execution, a quota, an API key."""
+
+    owner: str
+    """Subject."""
+    unknown: str = UNKNOWN_RECORD
+    """What is answered to those who may not know of it, and about what is not there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Granted:
@@ -40,80 +72,146 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """No, and why."""
+    """No, and why; where somebody can change that, who and how."""
 
     text: str
     visible: bool
-    """Whether the caller may know that the module exists."""
+    """Whether the caller may know that the thing exists."""
     disabled: bool = False
     """Whether the only obstacle is that the module is disabled."""
+    unknown: str = UNKNOWN_MODULE
+    """What is answered where the caller may not know of it."""
 
 
 Decision = Granted | Denied
 GRANTED = Granted()
+_INVISIBLE = Denied(UNKNOWN_MODULE, visible=False)
+_INVISIBLE_VERSION = Denied(UNKNOWN_VERSION, visible=False, unknown=UNKNOWN_VERSION)
 
 
-def may_create(caller: Caller, tier: Tier) -> Decision:
-    """Decide whether a caller may make modules of a tier."""
-    if tier is Tier.USER or caller.is_admin:
+def decide(
+    caller: Caller, action: Action, about: Module | Belonging | None = None, *, published: bool = True
+) -> Decision:
+    """Decide whether the caller may do this.
+
+    `about` is the module (for CREATE as it would be), what belongs to a caller, or None for OPERATE;
+    `published` tells whether the version that is meant was ever live, where one is meant.
+    """
+    if isinstance(about, Module):
+        return _decide_module(caller, action, about, published=published)
+    if about is None:
+        if action is Action.OPERATE and caller.is_admin:
+            return GRANTED
+        return Denied("this is for admins; use an admin's token, or ask an operator to do it", visible=True)
+    if action in (Action.READ, Action.CHANGE) and (caller.is_admin or about.owner == caller.subject):
         return GRANTED
-    return Denied(f"{tier} modules are made by admins; upload with tier user, or use an admin's token", visible=True)
+    return Denied(about.unknown, visible=False, unknown=about.unknown)
 
 
-def decide(caller: Caller, action: Action, module: Module) -> Decision:
-    """Decide whether the caller may do this to the module."""
-    owns = module.tier is Tier.USER and module.owner == caller.subject
-    in_charge = owns or caller.is_admin
-    allowed = _may_execute_when_active(caller, module, owns=owns)
-    visible = in_charge or (allowed and module.status is Status.ACTIVE)
-    if not visible:
-        return Denied("no such module, or not for this caller", visible=False)
+def in_charge(caller: Caller, tier: Tier, owner: str) -> bool:
+    """Tell whether the caller is in charge of a module: its owner, or an admin.
+
+    System and admin modules belong to the admins, whoever made them.
+    """
+    return caller.is_admin or (tier is Tier.USER and owner == caller.subject)
+
+
+def _decide_module(caller: Caller, action: Action, module: Module, *, published: bool) -> Decision:
+    if action is Action.CREATE:
+        return _decide_create(caller, module)
+    charge = in_charge(caller, module.tier, module.owner)
+    allowed = _may_execute_when_active(caller, module)
+    if not charge and not (allowed and module.status is Status.ACTIVE):
+        return _INVISIBLE
+    if action in (Action.VIEW, Action.EXECUTE) and not charge and not published:
+        return _INVISIBLE_VERSION
     if action is Action.VIEW:
         return GRANTED
     if action is Action.EXECUTE:
-        return _decide_execute(module, allowed=allowed)
-    if action in (Action.INSPECT, Action.DISABLE, Action.DELETE):
-        return GRANTED if in_charge else Denied("only the owner and admins may do this", visible=True)
-    return _decide_edit(caller, action, module, owns=owns)
+        return _decide_execute(caller, module, allowed=allowed)
+    return _decide_change(caller, action, module, charge=charge)
 
 
-def _may_execute_when_active(caller: Caller, module: Module, *, owns: bool) -> bool:
+def _decide_create(caller: Caller, module: Module) -> Decision:
+    if module.tier is not Tier.USER and not caller.is_admin:
+        return Denied(
+            f"{module.tier} modules are made by admins; upload with tier user, or use an admin's token", visible=True
+        )
+    if module.owner != caller.subject:
+        return Denied("modules are made in one's own name; the owner can transfer them afterwards", visible=True)
+    return GRANTED
+
+
+def _may_execute_when_active(caller: Caller, module: Module) -> bool:
     if module.tier is Tier.SYSTEM:
         return True
     if module.tier is Tier.ADMIN:
         return caller.is_admin
-    return owns or module.is_public or caller.subject in module.allowed_users
+    return module.owner == caller.subject or module.is_public or caller.subject in module.allowed_users
 
 
-def _decide_execute(module: Module, *, allowed: bool) -> Decision:
+def _decide_execute(caller: Caller, module: Module, *, allowed: bool) -> Decision:
+    name = f"modules/{module.uid}"
     if module.status is Status.DELETED:
         # Only those in charge come here: everyone else was told "no such module" above.
-        return Denied("the module is deleted; undelete it first", visible=False)
+        return Denied(
+            f"the module is deleted; {_those_in_charge(module)} can bring it back: hibana modules undelete {name}",
+            visible=False,
+        )
     if module.status is Status.DISABLED:
         # Only those in charge come here as well, and all of them are told why, shared with them or not.
-        return Denied("the module is disabled; its owner or an admin can enable it", visible=True, disabled=True)
+        return Denied(
+            f"the module is disabled; {_those_in_charge(module)} can enable it: hibana modules update {name} --enable",
+            visible=True,
+            disabled=True,
+        )
     if not allowed:
         return Denied(
-            "only the owner and callers on its allow-list may run this module; ask the owner to share it", visible=True
+            f"only {module.owner} and callers on its allow-list may run this module; {module.owner} would have to "
+            f"share it: hibana modules share {name} --with {caller.subject}",
+            visible=True,
         )
     return GRANTED
 
 
-def _decide_edit(caller: Caller, action: Action, module: Module, *, owns: bool) -> Decision:
+def _decide_change(caller: Caller, action: Action, module: Module, *, charge: bool) -> Decision:
+    if action in (Action.INSPECT, Action.DISABLE, Action.DELETE):
+        return GRANTED if charge else Denied(f"only {_those_in_charge(module)} may do this", visible=True)
     if action is Action.TRANSFER and module.tier is not Tier.USER:
         return Denied(f"{module.tier} modules belong to all admins; only user modules change owners", visible=True)
-    if owns or (caller.is_admin and module.tier is not Tier.USER):
+    if action not in (Action.EDIT, Action.TRANSFER):
+        return Denied("this is nothing that is done to a module", visible=True)
+    if module.owner == caller.subject if module.tier is Tier.USER else caller.is_admin:
         return GRANTED
-    return Denied("only the owner may change this module", visible=True)
+    who = module.owner if module.tier is Tier.USER else "an admin"
+    return Denied(f"only {who} may change this module; ask them to", visible=True)
+
+
+def _those_in_charge(module: Module) -> str:
+    return f"its owner {module.owner} or an admin" if module.tier is Tier.USER else "an admin"
 
 
 def refusal(denied: Denied) -> HibanaError:
-    """Turn a denial about a module into the error that tells no more than the caller may know."""
+    """Turn a denial into the error that tells no more than the caller may know."""
     if not denied.visible:
-        return NotFound(
-            "no such module, or it is not visible to you; `hibana modules list` shows those that are, and a module of "
-            "somebody else is called user/OWNER/NAME"
-        )
+        return NotFound(denied.unknown)
     if denied.disabled:
         return FailedPrecondition(denied.text, reason="MODULE_DISABLED")
     return PermissionDenied(denied.text)
+
+
+def unknown() -> HibanaError:
+    """Return the error about a module that is not there: the one that an invisible module gets."""
+    return refusal(_INVISIBLE)
+
+
+def unknown_version() -> HibanaError:
+    """Return the error about a version that is not there: the one that an invisible version gets."""
+    return refusal(_INVISIBLE_VERSION)
+
+
+def require(caller: Caller, action: Action, about: Module | Belonging | None = None) -> None:
+    """Raise what a denial means to this caller, if it is one."""
+    decision = decide(caller, action, about)
+    if isinstance(decision, Denied):
+        raise refusal(decision)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import HibanaError
 from hibana_server.domain.executions import (
     Execution,
@@ -181,14 +182,21 @@ class ModuleStore(Protocol):
         Raises NotFound for an unknown module or version.
         """
 
-    async def find(self, tier: Tier, namespace: str, name: str) -> Module | None:
-        """Return the module of this tier and name; namespace is the owner for USER, empty otherwise."""
+    async def find(self, tier: Tier, namespace: str, name: str, *, viewer: Caller | None = None) -> Module | None:
+        """Return the module of this tier and name; namespace is the owner for USER, empty otherwise.
 
-    async def get(self, uid: str) -> Module | None:
+        With a `viewer` who is not in charge of it, the allow-list holds the viewer or nobody, and finding
+        takes as long as not finding. So it is with `get`.
+        """
+
+    async def get(self, uid: str, *, viewer: Caller | None = None) -> Module | None:
         """Return the module with this uid."""
 
-    async def get_version(self, module_uid: str, version: str) -> ModuleVersion | None:
-        """Return one version of a module."""
+    async def get_version(self, module_uid: str, version: str, *, published_only: bool = False) -> ModuleVersion | None:
+        """Return one version of a module; with `published_only` one that was never live is not there."""
+
+    async def owns_bytes(self, tier: Tier, owner: str, sha256: str) -> bool:
+        """Tell whether a module of this tier and owner has a version with these bytes."""
 
     async def list_modules(self, where: ModuleFilter, *, limit: int, cursor: str = "") -> ModulePage:
         """Return a page of at most `limit` modules; one of very large modules ends earlier.
@@ -258,8 +266,8 @@ class ExecutionStore(Protocol):
     def finish(self, execution: Execution) -> asyncio.Future[None]:
         """Write the final row (state DONE), whether or not `begin` was called; a row already DONE stays."""
 
-    async def get(self, uid: str) -> Execution | None:
-        """Return one record, whole."""
+    async def get(self, uid: str, *, caller: str = "") -> Execution | None:
+        """Return one record, whole; with a `caller` (subject) that of another caller is not there."""
 
     async def list_executions(self, where: ExecutionFilter, *, limit: int, cursor: str = "") -> ExecutionPage:
         """Return a page. Raises Invalid(PAGE_TOKEN_INVALID) for a cursor that is not one of its own."""

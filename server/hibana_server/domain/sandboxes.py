@@ -40,8 +40,13 @@ class Artifact:
 class Artifacts(Protocol):
     """Compiled modules, kept on disk across restarts and shared by all workers."""
 
-    async def compile(self, wasm: Path, sha256: str, policy: TierPolicy, tier: Tier, caller: str) -> Compiled:
+    async def compile(
+        self, wasm: Path, sha256: str, policy: TierPolicy, tier: Tier, caller: str, *, anew: bool = False
+    ) -> Compiled:
         """Inspect and compile an uploaded module and keep the artifact. Callers take turns at the compiler.
+
+        Bytes that were compiled before are not compiled again, unless `anew`: how long it takes would tell
+        the caller that somebody has these bytes.
 
         The file is hostile; it is opened in a process of its own. Raises Invalid with findings for
         bytes that are no valid module (MODULE_MALFORMED), use a disabled feature (FEATURE_DISABLED)

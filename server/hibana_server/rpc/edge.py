@@ -18,8 +18,10 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 
 from hibana_server.auth.tokens import TokenVerifier
+from hibana_server.domain.access import Action, require
 from hibana_server.domain.errors import HibanaError, Internal, Invalid, Unauthenticated
-from hibana_server.rpc.calls import CURRENT, CurrentCall
+from hibana_server.rpc.access_rules import ACCESS_RULES
+from hibana_server.rpc.calls import CURRENT, CurrentCall, current_caller
 from hibana_server.rpc.errors import DETAILS_KEY, code_of, status_of
 from hibana_server.rpc.tls import peer_name
 from hibana_server.rpc.validate import validate
@@ -103,7 +105,7 @@ class Edge(grpc.GenericRpcHandler):
             handler = service.service(details)
             if handler is not None:
                 needs_token = not method.startswith(OPEN_SERVICES)
-                known = self._methods[method] = (self._wrap(handler) if needs_token else handler, needs_token)
+                known = self._methods[method] = (self._wrap(method, handler) if needs_token else handler, needs_token)
                 return known
         return None
 
@@ -115,7 +117,8 @@ class Edge(grpc.GenericRpcHandler):
         # Whatever the kind of the RPC: a streaming handler is the one that grpc starts without reading a message.
         return grpc.stream_stream_rpc_method_handler(refuse)
 
-    def _wrap(self, handler: Handler) -> Handler:
+    def _wrap(self, method: str, handler: Handler) -> Handler:
+        for_admins = ACCESS_RULES[method].for_admins
         methods = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
         inner: Any = next(m for m in methods if m is not None)
         read = cast("Read", handler.request_deserializer)
@@ -129,6 +132,8 @@ class Edge(grpc.GenericRpcHandler):
             try:
                 request = _each_read(received, read) if streaming else _read(received, read)
                 received = None  # megabytes, perhaps, for as long as the call waits
+                if for_admins:
+                    require(current_caller(), Action.OPERATE)
                 return await inner(request, context)
             except HibanaError as error:
                 code, reason = code_of(error).name, error.reason

@@ -40,6 +40,8 @@ class _Work:
     """Gets the bytes when they are needed."""
     caller: str
     """Who asked first."""
+    anew: bool
+    """Whether to compile whatever is there."""
     describe: bool
     """Whether the description is wanted; the code alone is good whatever it was judged by."""
 
@@ -94,18 +96,22 @@ class ArtifactStore:
         """End running compiles."""
         await self._flights.stop()
 
-    async def compile(self, wasm: Path, sha256: str, policy: TierPolicy, tier: Tier, caller: str) -> Compiled:
+    async def compile(
+        self, wasm: Path, sha256: str, policy: TierPolicy, tier: Tier, caller: str, *, anew: bool = False
+    ) -> Compiled:
         """Inspect and compile an uploaded module and keep the artifact; see `domain.sandboxes.Artifacts`.
 
-        Bytes that were compiled and judged by the same rules before are not compiled again.
+        Bytes that were compiled and judged by the same rules before are not compiled again unless `anew`. Then
+        nobody else's compile of them is joined either, which would be over sooner.
         """
 
         async def staged() -> Path:
             return wasm
 
         judgement = judgement_digest(tier, policy)
-        work = _Work((tier, artifact_key(sha256)), sha256, policy, judgement, staged, caller, describe=True)
-        made = await self._flights.run((work.name, b""), lambda: self._obtain(work))
+        work = _Work((tier, artifact_key(sha256)), sha256, policy, judgement, staged, caller, anew=anew, describe=True)
+        alone = b"\0" + caller.encode() if anew else b""
+        made = await self._flights.run((work.name, alone), lambda: self._obtain(work))
         if made.judgement != work.judgement:  # joined a call that only wanted the code
             made = await self._flights.run((work.name, work.judgement), lambda: self._obtain(work))
         self._verified[work.name] = self._shelf.use(work.name, made.stamp)
@@ -125,7 +131,7 @@ class ArtifactStore:
         def stored() -> Awaitable[Path]:
             return fetch.local_path(sha256)
 
-        work = _Work(name, sha256, policy, judgement_digest(tier, policy), stored, caller, describe=False)
+        work = _Work(name, sha256, policy, judgement_digest(tier, policy), stored, caller, anew=False, describe=False)
         try:
             made = await self._flights.run((name, b""), lambda: self._obtain(work))
         except Invalid as error:
@@ -181,7 +187,7 @@ class ArtifactStore:
     async def _obtain(self, work: _Work) -> _Made:
         """Find the artifact on disk, or make it."""
         try:
-            sealed = await self._find(work.name)
+            sealed = None if work.anew else await self._find(work.name)
             if sealed is None or (work.describe and sealed.judgement != work.judgement):
                 return await self._make(work, await work.fetch())
             self._counts["found"] += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hibana_server.domain.access import Action, Denied, decide
+from hibana_server.domain.access import Action, Denied, Granted, decide
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import FailedPrecondition
 from hibana_server.domain.executions import Limits
@@ -39,10 +39,18 @@ async def access_of(catalog: Catalog, caller: Caller, reference: str) -> Access:
         try:
             await catalog.runnable(caller, reference)
         except FailedPrecondition as error:
-            granted, explanation = False, error.message
+            granted, explanation = False, f"{error.message}; {_who_can_help(caller, module)}"
         else:
             granted, explanation = True, _why(caller, module)
     return Access(granted, explanation, ceiling, host_functions)
+
+
+def _who_can_help(caller: Caller, module: Module) -> str:
+    """Tell who would have to upload or publish another version."""
+    if isinstance(decide(caller, Action.EDIT, module), Granted):
+        return "you can upload or publish one that runs"
+    who = f"its owner {module.owner}" if module.tier is Tier.USER else "an admin"
+    return f"{who} would have to upload or publish one that runs"
 
 
 def _why(caller: Caller, module: Module) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hibana_server.domain.access import Action, Denied, decide, refusal
+from hibana_server.domain.access import Action, Denied, decide, require, unknown, unknown_version
 from hibana_server.domain.callers import Caller
-from hibana_server.domain.errors import FailedPrecondition, NotFound
+from hibana_server.domain.errors import FailedPrecondition
 from hibana_server.domain.executions import Limits
 from hibana_server.domain.modules import Module, ModuleVersion, Severity
 from hibana_server.domain.ports import ModuleStore
@@ -48,7 +48,7 @@ class Catalog:
         """Return the version meant, or the live one; unpublished ones for those in charge only."""
         parsed = parse(reference, field)
         module = await self._module(caller, parsed, action)
-        return module, await self._version(caller, module, parsed.version)
+        return module, await self._version(caller, action, module, parsed.version)
 
     def known(self, caller: Caller, reference: str) -> Target | None:
         """Return what a run of this reference means, if that was found before and nothing has changed since."""
@@ -97,33 +97,32 @@ class Catalog:
     async def _find_runnable(self, caller: Caller, reference: str) -> Target:
         parsed = parse(reference)
         module = await self._module(caller, parsed, Action.EXECUTE)
-        version = await self._version(caller, module, parsed.version)
+        version = await self._version(caller, Action.EXECUTE, module, parsed.version)
         check_runnable(version)
         return Target(module, version, self._policies[module.tier])
 
     async def _module(self, caller: Caller, reference: Reference, action: Action) -> Module:
         if reference.uid:
-            module = await self._store.get(reference.uid)
+            module = await self._store.get(reference.uid, viewer=caller)
         else:
             tier = reference.tier or Tier.USER
             namespace = (reference.owner or caller.subject) if tier is Tier.USER else ""
-            module = await self._store.find(tier, namespace, reference.name)
+            module = await self._store.find(tier, namespace, reference.name, viewer=caller)
         if module is None:
-            raise refusal(Denied("", visible=False))
-        decision = decide(caller, action, module)
-        if isinstance(decision, Denied):
-            raise refusal(decision)
+            raise unknown()
+        require(caller, action, module)
         return module
 
-    async def _version(self, caller: Caller, module: Module, label: str) -> ModuleVersion:
+    async def _version(self, caller: Caller, action: Action, module: Module, label: str) -> ModuleVersion:
         if not label and not module.live_version:
             raise FailedPrecondition(
                 "the module has no live version; name one with @VERSION or publish one", reason="NO_LIVE_VERSION"
             )
-        version = await self._store.get_version(module.uid, label or module.live_version)
-        hidden = version is not None and version.publish_time is None
-        if version is None or (hidden and isinstance(decide(caller, Action.INSPECT, module), Denied)):
-            raise NotFound("no such version of this module; `hibana modules versions` lists those that are there")
+        # What the caller may not see is not read either: it takes as long as what is not there.
+        hidden = isinstance(decide(caller, action, module, published=False), Denied)
+        version = await self._store.get_version(module.uid, label or module.live_version, published_only=hidden)
+        if version is None:
+            raise unknown_version()
         return version
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from hibana_server.domain.access import Action
+from hibana_server.domain.access import UNKNOWN_RECORD, Action, Belonging, require
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import FailedPrecondition, HibanaError, Invalid, NotFound, Unavailable
 from hibana_server.domain.executions import Cache, Execution, Failure, Outcome, RunEnd, State
@@ -265,17 +265,22 @@ class Executions:
             cancelled = replace(execution, state=State.DONE, outcome=Outcome.CANCELLED, end_time=now_us())
             self.store.finish(cancelled).add_done_callback(_forget)
 
-    async def get(self, caller: Caller, uid: str) -> Execution:
+    async def get(self, caller: Caller, uid: str, action: Action = Action.READ) -> Execution:
         """Return a record, whole. Raises NotFound for others' executions like for unknown ones."""
+        # What is somebody else's is not read, running or not: it takes as long as what is not there.
+        whose = "" if caller.is_admin else caller.subject
         running = self._running.get(uid)
-        record = running[0].execution if running is not None else await self.store.get(uid) if UID.match(uid) else None
-        if record is None or not (caller.is_admin or record.caller == caller.subject):
-            raise NotFound("no such execution, or not one of yours; `hibana executions list` shows those that are")
+        record = running[0].execution if running is not None else None
+        if record is None or (whose and record.caller != whose):
+            record = await self.store.get(uid, caller=whose) if UID.match(uid) else None
+        if record is None:
+            raise NotFound(UNKNOWN_RECORD)
+        require(caller, action, Belonging(record.caller))
         return record
 
     async def cancel(self, caller: Caller, uid: str) -> Execution:
         """Stop an execution and return its final record. Raises FailedPrecondition(EXECUTION_ENDED)."""
-        await self.get(caller, uid)
+        await self.get(caller, uid, Action.CHANGE)
         running = self._running.get(uid)
         if running is None:
             raise FailedPrecondition("the execution has ended already", reason="EXECUTION_ENDED")

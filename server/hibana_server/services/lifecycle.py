@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from hibana_server.domain.access import Action
+from hibana_server.domain.access import Action, require
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import FailedPrecondition, HibanaError, Internal, Invalid
 from hibana_server.domain.ids import now_us
@@ -19,7 +19,7 @@ from hibana_server.domain.ports import ModuleStore
 from hibana_server.domain.references import parse
 from hibana_server.domain.requests import Answer, RequestKey
 from hibana_server.services.catalog import Catalog, check_runnable
-from hibana_server.services.module_change import ModuleChange, changed, check_etag, check_living, require
+from hibana_server.services.module_change import ModuleChange, changed, check_etag, check_living
 
 
 class Lifecycle:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TypeVar
 
-from hibana_server.domain.access import Action, Denied, decide, refusal
+from hibana_server.domain.access import Action, require
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import Conflict, FailedPrecondition, Invalid
 from hibana_server.domain.modules import Module, ModuleLimits, Status
@@ -78,13 +78,6 @@ def changed(caller: Caller, module: Module, change: ModuleChange, etag: str, now
         status=_new(change.status, module.status),
     )
     return module if after == module else replace(after, update_time=now)
-
-
-def require(caller: Caller, action: Action, module: Module) -> None:
-    """Raise what a denial means to this caller, if it is one."""
-    decision = decide(caller, action, module)
-    if isinstance(decision, Denied):
-        raise refusal(decision)
 
 
 def check_living(module: Module) -> None:

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 
-from hibana_server.domain.access import Denied, may_create
+from hibana_server.domain.access import Action, require
 from hibana_server.domain.callers import Caller
-from hibana_server.domain.errors import AlreadyExists, Internal, Invalid, PermissionDenied
+from hibana_server.domain.errors import AlreadyExists, Internal, Invalid
 from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.domain.modules import Module, ModuleLimits, ModuleVersion, Status
 from hibana_server.domain.ports import BlobStore, ModuleStore, StagedBlob
@@ -16,6 +16,7 @@ from hibana_server.domain.requests import Answer, RequestKey
 from hibana_server.domain.sandboxes import Artifacts
 from hibana_server.domain.tiers import Tier, TierPolicy
 from hibana_server.services.digest_locks import DigestLocks, to_its_end
+from hibana_server.services.own_bytes import OwnBytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +81,14 @@ class Uploads:
         self._artifacts = artifacts
         self._policies = policies
         self._locks = locks
+        self._own_bytes = OwnBytes(store)
 
     async def upload(self, caller: Caller, upload: Upload, chunks: AsyncIterator[bytes]) -> Uploaded:
         """Take the bytes and answer when the version can run.
 
         Raises PermissionDenied, Invalid (digest, size, bytes, limits), AlreadyExists, Exhausted, Unavailable.
         """
-        decision = may_create(caller, upload.tier)
-        if isinstance(decision, Denied):
-            raise PermissionDenied(decision.text)
+        require(caller, Action.CREATE, _new_module(caller, upload, 0))
         if upload.tier is not Tier.USER and upload.spec is not None and upload.spec.shared:
             raise Invalid.field("header.module", "is_public and allowed_users are for user modules; leave them out")
         known: Module | None = None
@@ -106,7 +106,11 @@ class Uploads:
                     await staged.commit()  # what was stored is lost or set aside: these are the same bytes
                 return stored if request is None else await self._kept(stored, request)
             policy = self._policies[upload.tier]
-            compiled = await self._artifacts.compile(staged.path, sha256, policy, upload.tier, caller.subject)
+            anew = not await self._own_bytes.known(caller, upload.tier, sha256)
+            compiled = await self._artifacts.compile(
+                staged.path, sha256, policy, upload.tier, caller.subject, anew=anew
+            )
+            self._own_bytes.add(caller, upload.tier, sha256)
             now = now_us()
             module = known or _new_module(caller, upload, now)
             publish = upload.publish and compiled.facts.runnable
@@ -160,6 +164,7 @@ class Uploads:
         module = await self._store.find(upload.tier, namespace, upload.name)
         if module is None:
             return None
+        require(caller, Action.EDIT, module)
         if module.status is Status.DELETED:
             raise AlreadyExists(
                 "a deleted module holds this name; undelete it or choose another name", reason="NAME_TAKEN"

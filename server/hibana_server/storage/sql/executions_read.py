@@ -21,10 +21,13 @@ class SqlExecutionReader:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def get(self, uid: str) -> Execution | None:
-        """Return one record, whole."""
+    async def get(self, uid: str, *, caller: str = "") -> Execution | None:
+        """Return one record, whole; with a `caller` that of another caller is not there."""
+        query = select(executions).where(executions.c.uid == uid)
+        if caller:
+            query = query.where(executions.c.caller == caller)
         async with self._database.reading() as connection:
-            row = (await connection.execute(select(executions).where(executions.c.uid == uid))).mappings().one_or_none()
+            row = (await connection.execute(query)).mappings().one_or_none()
         return None if row is None else execution_from(row)
 
     async def requested(self, caller: str, request_id: str) -> Execution | None:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from sqlalchemy import delete, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hibana_server.domain.access import Denied, refusal
-from hibana_server.domain.errors import AlreadyExists, NotFound
+from hibana_server.domain.access import unknown, unknown_version
+from hibana_server.domain.errors import AlreadyExists
 from hibana_server.domain.modules import Module, ModuleVersion, Status
 from hibana_server.domain.requests import Answer, RequestKey
 from hibana_server.storage.sql import tombstones
@@ -128,14 +128,14 @@ async def _write(connection: AsyncConnection, before: Module, after: Module) -> 
 async def _module(connection: AsyncConnection, uid: str) -> Module:
     module = await one_module(connection, modules.c.uid == uid)
     if module is None:
-        raise refusal(Denied("", visible=False))
+        raise unknown()
     return module
 
 
 async def _version(connection: AsyncConnection, uid: str, label: str) -> ModuleVersion:
     version = await one_version(connection, uid, label)
     if version is None:
-        raise NotFound("no such version of this module; `hibana modules versions` lists those that are there")
+        raise unknown_version()
     return version
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from sqlalchemy import RowMapping
@@ -93,7 +94,7 @@ def version_row(version: ModuleVersion) -> dict[str, object]:
     }
 
 
-def module_from(row: RowMapping, allowed: Iterable[str]) -> Module:
+def module_from(row: RowMapping | Mapping[str, Any], allowed: Iterable[str]) -> Module:
     """Return the module of a row and the subjects on its allow-list, in order."""
     return Module(
         uid=row["uid"],

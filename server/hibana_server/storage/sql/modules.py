@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sqlalchemy import exists, select
+
+from hibana_server.domain.callers import Caller
 from hibana_server.domain.modules import Module, ModuleVersion
 from hibana_server.domain.ports import ModuleFilter, ModulePage, VersionPage
 from hibana_server.domain.requests import Answer, RequestKey
@@ -12,7 +15,7 @@ from hibana_server.storage.sql import module_changes, module_lists
 from hibana_server.storage.sql.database import Database, uninterrupted
 from hibana_server.storage.sql.module_reads import named, one_module, one_version
 from hibana_server.storage.sql.requests import recall, remember
-from hibana_server.storage.sql.tables import modules
+from hibana_server.storage.sql.tables import modules, versions
 
 
 class SqlModuleStore:
@@ -32,20 +35,27 @@ class SqlModuleStore:
 
     # ------------------------------------------------------------ reading
 
-    async def find(self, tier: Tier, namespace: str, name: str) -> Module | None:
+    async def find(self, tier: Tier, namespace: str, name: str, *, viewer: Caller | None = None) -> Module | None:
         """Return the module of this tier and name; namespace is the owner for USER, empty otherwise."""
         async with self._database.reading() as connection:
-            return await one_module(connection, named(tier, namespace, name))
+            return await one_module(connection, named(tier, namespace, name), viewer)
 
-    async def get(self, uid: str) -> Module | None:
+    async def get(self, uid: str, *, viewer: Caller | None = None) -> Module | None:
         """Return the module with this uid."""
         async with self._database.reading() as connection:
-            return await one_module(connection, modules.c.uid == uid)
+            return await one_module(connection, modules.c.uid == uid, viewer)
 
-    async def get_version(self, module_uid: str, version: str) -> ModuleVersion | None:
+    async def get_version(self, module_uid: str, version: str, *, published_only: bool = False) -> ModuleVersion | None:
         """Return one version of a module."""
         async with self._database.reading() as connection:
-            return await one_version(connection, module_uid, version)
+            return await one_version(connection, module_uid, version, published_only=published_only)
+
+    async def owns_bytes(self, tier: Tier, owner: str, sha256: str) -> bool:
+        """Tell whether a module of this tier and owner has a version with these bytes."""
+        own = (versions.c.sha256 == sha256) & (modules.c.owner == owner) & (modules.c.tier == tier.value)
+        query = select(exists().where(own, versions.c.module_uid == modules.c.uid))
+        async with self._database.reading() as connection:
+            return bool((await connection.execute(query)).scalar_one())
 
     async def list_modules(self, where: ModuleFilter, *, limit: int, cursor: str = "") -> ModulePage:
         """Return a page, in the order tier (system, admin, user), newest first."""

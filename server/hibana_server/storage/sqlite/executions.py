@@ -39,10 +39,10 @@ class SqliteExecutionStore:
         """Write the final row into the journal; a row that is DONE already stays as it is."""
         return self._writer.store(execution)
 
-    async def get(self, uid: str) -> Execution | None:
-        """Return one record, whole."""
+    async def get(self, uid: str, *, caller: str = "") -> Execution | None:
+        """Return one record, whole; with a `caller` that of another caller is not there."""
         await self._writer.flush()
-        return await self._reader.get(uid)
+        return await self._reader.get(uid, caller=caller)
 
     async def requested(self, caller: str, request_id: str) -> Execution | None:
         """Return the record of a call with this id: from what waits in the journal, else from the database."""
