@@ -199,7 +199,7 @@ def test_nothing_else_is_done_to_a_module(action: Action) -> None:
 @pytest.mark.parametrize(
     ("change", "subject", "role", "told"),
     [
-        ({}, "root", Role.ADMIN, "bob would have to share it: hibana modules share modules/u --with root"),
+        ({}, "root", Role.ADMIN, "ask the owner, bob, to share it: hibana modules share modules/u --with root"),
         ({"status": Status.DISABLED}, "bob", Role.USER, "its owner bob or an admin can enable it"),
         ({"status": Status.DELETED}, "bob", Role.USER, "can bring it back: hibana modules undelete modules/u"),
         ({"status": Status.DISABLED, "tier": Tier.SYSTEM}, "root", Role.ADMIN, "an admin can enable it"),

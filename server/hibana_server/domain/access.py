@@ -167,8 +167,8 @@ def _decide_execute(caller: Caller, module: Module, *, allowed: bool) -> Decisio
         )
     if not allowed:
         return Denied(
-            f"only {module.owner} and callers on its allow-list may run this module; {module.owner} would have to "
-            f"share it: hibana modules share {name} --with {caller.subject}",
+            "only the owner and callers on its allow-list may run this module; ask the owner, "
+            f"{module.owner}, to share it: hibana modules share {name} --with {caller.subject}",
             visible=True,
         )
     return GRANTED

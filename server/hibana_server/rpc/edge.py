@@ -118,9 +118,9 @@ class Edge(grpc.GenericRpcHandler):
         return grpc.stream_stream_rpc_method_handler(refuse)
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
-        for_admins = ACCESS_RULES[method].for_admins
         methods = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
         inner: Any = next(m for m in methods if m is not None)
+        for_admins = ACCESS_RULES[method].for_admins and not getattr(inner, "not_served", False)
         read = cast("Read", handler.request_deserializer)
         streaming, with_peers = handler.request_streaming, self._with_peers
 
