@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from hibana import convert
-from hibana.connection import Connection, Metadata, Retry
+from hibana.connection import Connection, Metadata, Retry, new_request_id
 from hibana.execution_types import Execution, Outcome, RunResult, State
 from hibana.json_messages import build_list, read_list
 from hibana.listing import Listing, Page, next_page
@@ -15,12 +15,16 @@ from hibana.signatures import Signatures
 from hibana.stream import EventStream
 from hibana.v1 import execution_pb2, executor_pb2
 from hibana.values import to_json
+from hibana.watch import WatchStream
 
 START = "_start"
 """Function of a WASI program."""
 
 RUN_TIMEOUT = 65.0
 """Seconds a run may take where none is asked: the longest limit of any tier, and some to answer."""
+
+WATCH_TIMEOUT = 86400.0
+"""Seconds an execution is watched where no time is asked: longer than it may wait and run."""
 
 MARGIN = 5.0
 """Seconds on top of an asked timeout, so that it is the service that ends the guest and tells how."""
@@ -119,6 +123,46 @@ class ExecutionCalls:
             return connection.executor.Execute(request, timeout=left, metadata=metadata)
 
         return EventStream(connection, start, _deadline(timeout), function or START, self._signatures)
+
+    async def start(
+        self,
+        ref: str,
+        function: str = START,
+        *args: Any,
+        argv: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        timeout: float | None = None,
+        memory: int | None = None,
+        request_id: str = "",
+    ) -> Execution:
+        """Start a run that goes on by itself, and return its record so far. Parameters as for `run`.
+
+        `watch` tells what happens, also later and from elsewhere; `execution` how it ended; `cancel` stops it. An id
+        is made where none is given, so that a connection that breaks neither loses a run nor starts a second one.
+        """
+        request = executor_pb2.StartExecutionRequest(
+            module=ref,
+            function=function,
+            json_arguments=build_list([to_json(arg) for arg in args]),
+            argv=argv,
+            env=env or {},
+            stdin=stdin,
+            limits=_limits(timeout, memory),
+            request_id=request_id or new_request_id(),
+        )
+        connection = self._connection
+        answer = await connection.unary(connection.executor.StartExecution, request)
+        return convert.execution(answer.execution)
+
+    def watch(self, name: str, *, after: int = 0, timeout: float = WATCH_TIMEOUT) -> EventStream:
+        """Tell what happens in an execution, from the event after the number `after` on, up to its end.
+
+        Works while it runs and afterwards. Leaving the stream early leaves the execution alone, and where the
+        connection breaks it goes on after the last event that came. What the service no longer keeps is told by Gap.
+        `timeout`: seconds of watching in all.
+        """
+        return WatchStream(self._connection, name, after, timeout, self._signatures)
 
     async def execution(self, name: str, *, timeout: float | None = None) -> Execution:
         """Return the record of an execution, with input and output. `timeout`: seconds, retries included."""

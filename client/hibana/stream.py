@@ -25,7 +25,7 @@ Start = Callable[[float, Metadata], grpc.aio.UnaryStreamCall[Any, Any]]
 
 
 class EventStream:
-    """Events of one call as they come; leaving it early kills the guest.
+    """Events of one call as they come; leaving it early kills the guest, unless it was made by `watch`.
 
     async with client.stream("user/hello") as events:
         async for event in events: ...
@@ -44,6 +44,7 @@ class EventStream:
         self._function = function
         self._signatures = signatures
         self._started: ev.Started | None = None
+        self._version = ""
         self._read = False
         self._cancelled = False
 
@@ -53,7 +54,7 @@ class EventStream:
         return self._started.execution if self._started else ""
 
     def cancel(self) -> None:
-        """Kill the guest; whoever reads the events gets Cancelled. Of no effect once it has ended."""
+        """Kill the guest, or stop watching; whoever reads the events gets Cancelled. Of no effect after the end."""
         self._cancelled = True
         if self._call is not None:
             self._call.cancel()
@@ -124,17 +125,17 @@ class EventStream:
             limits=convert.limits(started.limits),
             cache=convert.cache(started.cache),
         )
+        self._version = started.version
         return self._started
 
     async def _result(self, m: execution_pb2.ExecutionEvent) -> ev.Result:
         result = m.result
         values = read_list(result.result.json)
-        version = self._started.version if self._started else ""
         return ev.Result(
             sequence=m.sequence,
             execution=self.execution,
             outcome=convert.OUTCOMES.get(result.outcome, Outcome.UNKNOWN),
-            values=await self._signatures.read(version, self._function, values),
+            values=await self._signatures.read(self._version, self._function, values),
             json_values=values,
             failure=convert.failure(result.failure) if result.HasField("failure") else None,
             usage=convert.usage(result.usage),

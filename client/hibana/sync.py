@@ -52,7 +52,7 @@ class SyncListing(Generic[T]):
 
 
 class SyncEventStream:
-    """Events of one call as they come; leaving it early kills the guest.
+    """Events of one call as they come; leaving it early kills the guest, unless it was made by `watch`.
 
     with client.stream("user/hello") as events:
         for event in events: ...
@@ -68,7 +68,7 @@ class SyncEventStream:
         return self._events.execution
 
     def cancel(self) -> None:
-        """Kill the guest; whoever reads the events gets Cancelled. Works from other threads too."""
+        """Kill the guest, or stop watching; whoever reads the events gets Cancelled. Works from other threads too."""
         self._loop.call(self._events.cancel)
 
     def __enter__(self) -> Self:
@@ -197,6 +197,8 @@ class SyncClient:
     download_bytes = _waits(Client.download_bytes)
     run = _waits(Client.run)
     stream = _streams(Client.stream)
+    start = _waits(Client.start)
+    watch = _streams(Client.watch)
     execution = _waits(Client.execution)
     executions = _lists(Client.executions)
     cancel = _waits(Client.cancel)

@@ -31,6 +31,7 @@ from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier, TierPolicy
 from hibana_server.gateway.ops import OpsApp, OpsServer
 from hibana_server.rpc import server as rpc_server
 from hibana_server.rpc.calls import current_log_fields
+from hibana_server.rpc.executor import ExecutionServices
 from hibana_server.rpc.registry import RegistryServices
 from hibana_server.rpc.server import RpcServer
 from hibana_server.rpc.tls import Credentials, TlsFiles, credentials
@@ -39,7 +40,9 @@ from hibana_server.sandbox.frames import Wall
 from hibana_server.sandbox.pool import Pool
 from hibana_server.sandbox.pool_settings import PoolSettings
 from hibana_server.services.catalog import Catalog
+from hibana_server.services.detached import Bounds, Detached
 from hibana_server.services.digest_locks import DigestLocks
+from hibana_server.services.event_logs import EventLogs
 from hibana_server.services.executions import Executions
 from hibana_server.services.housekeeping import Housekeeping, Retention
 from hibana_server.services.insight import Insight
@@ -48,7 +51,9 @@ from hibana_server.services.open_records import OpenRecords, take_over
 from hibana_server.services.registry import Registry
 from hibana_server.services.revocation import Revocation
 from hibana_server.services.uploads import Uploads
+from hibana_server.services.watching import Watching
 from hibana_server.settings.addresses import Address, parse_address, reachable_in_clear
+from hibana_server.settings.detached import DetachedSection
 from hibana_server.settings.model import Settings
 from hibana_server.storage.blobs.local import LocalBlobStore
 from hibana_server.storage.data_dir import load_or_create_key, lock_data_dir, open_data_dir
@@ -79,6 +84,7 @@ class Service:
     """Where /healthz and /metrics listen; None when switched off."""
     data_dir: Path
     executions: Executions
+    detached: Detached
     rpc: RpcServer
     lost_records: int
     """Records that a crash had left open, now LOST."""
@@ -148,6 +154,7 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         catalog = Catalog(modules, policies)
         executions = Executions(catalog, artifacts, blobs, pool, records, on_done(metrics, traces))
         metrics.numbers("executions", lambda: {"running": executions.running})
+        detached, watching = _detached(settings.detached, executions, metrics)
         stack.push_async_callback(_end, asyncio.create_task(OpenRecords(records, executions).watch()))
         stack.push_async_callback(_end, asyncio.create_task(Revocation(modules, executions).watch()))
         locks = DigestLocks()
@@ -161,7 +168,7 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
                 insight=Insight(catalog, blobs, records),
                 catalog=catalog,
             ),
-            executions=executions,
+            executions=ExecutionServices(executions, detached, watching),
             verifier=verifier,
             metrics=metrics,
             traces=traces,
@@ -171,7 +178,7 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
             upload_stall_seconds=settings.upload_stall_seconds,
         )
         port = _listen(rpc, listen, tls)
-        service = Service(Address(listen.host, port), None, data_dir.path, executions, rpc, lost)
+        service = Service(Address(listen.host, port), None, data_dir.path, executions, detached, rpc, lost)
         if http is not None:
             ops = OpsServer(OpsApp(metrics, lambda: service.serving), http.host, http.port)
             service.http = Address(http.host, ops.start())
@@ -265,6 +272,19 @@ def _listen(rpc: RpcServer, listen: Address, tls: Credentials | None) -> int:
 def _retention(settings: Settings) -> Retention:
     kept = settings.registry
     return Retention(kept.retention_seconds, kept.request_seconds, kept.unnamed_blob_seconds)
+
+
+def _detached(section: DetachedSection, executions: Executions, metrics: Metrics) -> tuple[Detached, Watching]:
+    logs = EventLogs(log_bytes=section.log_bytes, total_bytes=section.total_log_bytes, seconds=section.log_seconds)
+    bounds = Bounds(section.max_runs, section.max_runs_per_caller, section.max_input_bytes, section.wait_seconds)
+    detached = Detached(executions, logs, bounds)
+    watching = Watching(
+        executions, logs, watchers=section.max_watchers, watchers_of_caller=section.max_watchers_per_caller
+    )
+    metrics.numbers("detached", detached.stats)
+    metrics.numbers("event_logs", logs.stats)
+    metrics.numbers("executions", lambda: {"watchers": watching.watchers})
+    return detached, watching
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 import hibana
-from hibana.cli import options, output, tables
+from hibana.cli import exits, options, output, tables
 from hibana.cli.command import command
 from hibana.cli.completion import words
 from hibana.cli.inputs import duration
+from hibana.cli.running import show_events
 from hibana.cli.session import Session
 from hibana.cli.take import page_size, take, take_where
 from hibana.cli.text import local_time, seconds, size
@@ -99,10 +100,40 @@ async def show_command(session: Session, name: options.ExecutionName) -> None:
     _tell(await session.client.execution(_full_name(name)), as_json=session.as_json)
 
 
+WATCH_EXAMPLES = """Examples:
+
+hibana executions watch executions/0190f5fe-7c00-7a00-8abc-012345678901
+
+hibana executions watch 0190f5fe-7c00-7a00-8abc-012345678901 --after 12 --json
+"""
+
+
+@executions.command("watch", epilog=WATCH_EXAMPLES)
+@command
+async def watch_command(
+    session: Session,
+    name: options.ExecutionName,
+    *,
+    after: Annotated[int, typer.Option("--after", min=0, help="Only events after this sequence number.")] = 0,
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="FILE", help="Write the guest's stdout here.")
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Let the guest's control characters reach the terminal.")] = False,
+) -> int:
+    """Show what happens in an execution, up to its end; it need not run any more.
+
+    Ctrl-C stops watching and leaves the execution alone; `executions cancel`
+    stops it. Exit code 1 tells that the guest failed.
+    """
+    events = session.client.watch(_full_name(name), after=after)
+    result = await show_events(events, as_json=session.as_json, raw=raw, output=output)
+    return exits.OK if result is None or result.ok else exits.GUEST_FAILED
+
+
 @executions.command("cancel", epilog="Example: hibana executions cancel 0190f5fe-7c00-7a00-8abc-012345678901")
 @command
 async def cancel_command(session: Session, name: options.ExecutionName) -> None:
-    """Stop a running execution and show its final record."""
+    """Stop a running or waiting execution and show its final record."""
     _tell(await session.client.cancel(_full_name(name)), as_json=session.as_json)
 
 

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from hibana.cli import options
+from hibana.cli import exits, options
 from hibana.cli.command import command
 from hibana.cli.inputs import argument, byte_size, duration, file_bytes, pairs
-from hibana.cli.running import Call, execute
+from hibana.cli.output import print_json, print_text
+from hibana.cli.running import Call, execute, start
 from hibana.cli.session import Session
 
 
@@ -82,6 +83,8 @@ hibana run user/math add -5 3
 
 hibana run user/cat --stdin notes.txt --timeout 2s
 
+hibana run user/report --detach
+
 hibana run user/resvg --argv - --argv -c --stdin in.svg --output out.png
 """
 
@@ -108,6 +111,9 @@ async def run_command(  # noqa: PLR0913 - the options of the command
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Let the guest's control characters reach the terminal.")] = False,
     request_id: Annotated[str, typer.Option("--request-id", help="Id kept in the record.")] = "",
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return at once with the execution's name; the run goes on.")
+    ] = False,
 ) -> int:
     """Run a function of a module; its output comes as it is written.
 
@@ -116,7 +122,12 @@ async def run_command(  # noqa: PLR0913 - the options of the command
 
     With --json, one object is printed for each event. Ctrl-C kills the guest.
     Exit code 1 tells that the guest failed.
+
+    With --detach, the execution's name is printed (its record with --json), and
+    `hibana executions watch` shows what happens, now or later.
     """
+    if detach and output is not None:
+        raise typer.BadParameter("--output belongs to `hibana executions watch` when the run is detached")
     call = Call(
         ref=ref,
         function=function,
@@ -128,4 +139,11 @@ async def run_command(  # noqa: PLR0913 - the options of the command
         memory=byte_size(memory),
         request_id=request_id,
     )
+    if detach:
+        begun = await start(session.client, call)
+        if session.as_json:
+            print_json(begun)
+        else:
+            print_text(begun.name)
+        return exits.OK
     return await execute(session.client, call, as_json=session.as_json, raw=raw, output=output)

@@ -39,35 +39,57 @@ class View(Protocol):
 
 async def execute(client: hibana.Client, call: Call, *, as_json: bool, raw: bool, output: str | None) -> int:
     """Run, show, and return the exit code. Leaving early, by Ctrl-C too, kills the guest."""
-    result: hibana.Result | None = None
-    with OutputFile(output) as file:
-        target = file if output else None
-        view: View = JsonView(target) if as_json else TextView(target, raw=raw)
-        events = client.stream(
-            call.ref,
-            call.function,
-            *call.args,
-            argv=call.argv,
-            env=call.env,
-            stdin=call.stdin,
-            timeout=call.timeout,
-            memory=call.memory,
-            request_id=call.request_id,
-        )
-        async with events:
-            async for event in events:
-                if isinstance(event, hibana.Started):
-                    file.open()
-                view.show(event)
-                if isinstance(event, hibana.Result):
-                    result = event
+    events = client.stream(
+        call.ref,
+        call.function,
+        *call.args,
+        argv=call.argv,
+        env=call.env,
+        stdin=call.stdin,
+        timeout=call.timeout,
+        memory=call.memory,
+        request_id=call.request_id,
+    )
+    result = await show_events(events, as_json=as_json, raw=raw, output=output)
     if result is None:
         raise hibana.Unreachable("the connection ended before the result came")
     return exits.OK if result.ok else exits.GUEST_FAILED
 
 
+async def start(client: hibana.Client, call: Call) -> hibana.Execution:
+    """Start a run that goes on by itself and return its record so far."""
+    return await client.start(
+        call.ref,
+        call.function,
+        *call.args,
+        argv=call.argv,
+        env=call.env,
+        stdin=call.stdin,
+        timeout=call.timeout,
+        memory=call.memory,
+        request_id=call.request_id,
+    )
+
+
+async def show_events(
+    events: hibana.EventStream, *, as_json: bool, raw: bool, output: str | None
+) -> hibana.Result | None:
+    """Show events as they come and return the last, unless the stream ends without a result."""
+    result: hibana.Result | None = None
+    with OutputFile(output) as file:
+        target = file if output else None
+        view: View = JsonView(target) if as_json else TextView(target, raw=raw)
+        async with events:
+            async for event in events:
+                file.open()
+                view.show(event)
+                if isinstance(event, hibana.Result):
+                    result = event
+    return result
+
+
 class OutputFile:
-    """The file that takes the guest's stdout. Made when the guest has started: a refused call leaves it alone."""
+    """The file that takes the guest's stdout. Made with the first event: a refused call leaves it alone."""
 
     def __init__(self, path: str | None) -> None:
         self._path = path
@@ -81,8 +103,8 @@ class OutputFile:
             self._file.close()
 
     def open(self) -> None:
-        """Make the file, or empty the one that is there."""
-        if self._path is not None:
+        """Make the file, or empty the one that is there; of no effect when it is open."""
+        if self._path is not None and self._file is None:
             self._file = Path(self._path).open("wb")  # noqa: SIM115 - __exit__ closes it
 
     def write(self, data: bytes) -> None:

@@ -78,7 +78,7 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_BAD_OUTPUT: _Outcome.ValueType  # 9
     """What the guest returned cannot be read (a pointer outside its memory, text that is not UTF-8 ...)."""
     OUTCOME_CANCELLED: _Outcome.ValueType  # 10
-    """The caller, an owner or an admin cancelled it."""
+    """The caller, an owner or an admin cancelled it, or it never came to its turn; `failure` tells."""
     OUTCOME_LOST: _Outcome.ValueType  # 11
     """The service or the sandbox process went away while it ran. It was not run again."""
 
@@ -106,7 +106,7 @@ OUTCOME_DENIED: Outcome.ValueType  # 8
 OUTCOME_BAD_OUTPUT: Outcome.ValueType  # 9
 """What the guest returned cannot be read (a pointer outside its memory, text that is not UTF-8 ...)."""
 OUTCOME_CANCELLED: Outcome.ValueType  # 10
-"""The caller, an owner or an admin cancelled it."""
+"""The caller, an owner or an admin cancelled it, or it never came to its turn; `failure` tells."""
 OUTCOME_LOST: Outcome.ValueType  # 11
 """The service or the sandbox process went away while it ran. It was not run again."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
@@ -291,7 +291,9 @@ class ExecutionEvent(_message.Message):
     RESULT_FIELD_NUMBER: _builtins.int
     GAP_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
-    """Starts at 1 and rises by one with every event of the execution; never renumbered."""
+    """Starts at 1 and rises by one with every event of the execution; never renumbered. A gap has the
+    number of the last event it stands for.
+    """
     stdout: _builtins.bytes
     """Bytes written to stdout, not cut at lines or characters."""
     stderr: _builtins.bytes
@@ -300,7 +302,7 @@ class ExecutionEvent(_message.Message):
     """Part of a result that is too large for one message; parts come in order before `result`."""
     @_builtins.property
     def started(self) -> Global___Started:
-        """The guest starts now. Always the first event."""
+        """The guest starts now. The first event, unless the guest never started."""
 
     @_builtins.property
     def log(self) -> Global___LogLine:

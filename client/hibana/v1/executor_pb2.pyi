@@ -647,7 +647,7 @@ class StartExecutionResponse(_message.Message):
     EXECUTION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def execution(self) -> _execution_pb2.Execution:
-        """Its record so far."""
+        """Its record so far; its name is what watches, cancels and finds it."""
 
     def __init__(
         self,
@@ -673,7 +673,7 @@ class WatchExecutionRequest(_message.Message):
     name: _builtins.str
     """Name, `executions/{uid}`."""
     after_sequence: _builtins.int
-    """Events after this sequence number; 0 from the first."""
+    """Events with a larger sequence number; 0 from the first."""
     def __init__(
         self,
         *,

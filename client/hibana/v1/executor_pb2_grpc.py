@@ -142,25 +142,49 @@ class ExecutorServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StartExecution(self, request, context):
-        """Starts a run that goes on when the caller has gone. Codes as for Execute.
+        """Starts a run that goes on when the caller has gone, and answers as soon as its record would survive
+        a crash of the service: QUEUED, until a sandbox is free for it.
 
-        Safe to retry with the same request_id. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        The run has the same limits as one of Execute, but for the deadline of this call, which is that of
+        the answer only. A module that may not be run any more when its turn comes, or no turn within an
+        hour (unless the service is configured otherwise), ends it with OUTCOME_CANCELLED and a failure that
+        says why. A service that stops lets it end within its drain time, then it ends with OUTCOME_CANCELLED;
+        one that crashes leaves OUTCOME_LOST. It is never run twice.
+        INVALID_ARGUMENT (REFERENCE_INVALID, ARGUMENTS_INVALID, INPUT_TOO_LARGE, REQUEST_ID_REUSED) · NOT_FOUND (NOT_FOUND,
+        FUNCTION_NOT_FOUND) · FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DISABLED, NO_LIVE_VERSION) ·
+        RESOURCE_EXHAUSTED (QUEUE_FULL: too many detached runs wait or run, of this caller or of all;
+        QUOTA_EXCEEDED).
+        Safe to retry after UNAVAILABLE and RESOURCE_EXHAUSTED/QUEUE_FULL, and with a request_id always: the answer is the
+        record of the first run, as it is by then. Otherwise only if the function may run twice.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchExecution(self, request, context):
-        """Streams the events of an execution from a sequence number on.
+        """Streams the events of an execution with a sequence number above `after_sequence`, up to `result`.
 
-        NOT_FOUND. Safe to retry. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        From any connection, any number of times, while it runs and afterwards; closing the call leaves the
+        execution alone. Numbers are those that every other reader sees: watch again after the last one that
+        came, and nothing is lost or doubled. Of a detached run the last events are kept (4 MiB, and 5 minutes
+        after its end, unless the service is configured otherwise); after that its record tells what it
+        holds of them. What is no longer kept is told by `gap`. Of a run of Execute the events come when
+        it has ended, of one of Invoke they are made from its record then. The end of an execution that was
+        lost with the service that ran it follows whatever number is asked for. A number above the last one
+        gives an empty stream when the execution has ended.
+        Caller of the execution and admins; others' executions answer like unknown ones. Give the call a
+        deadline longer than the run, or none.
+        NOT_FOUND · RESOURCE_EXHAUSTED (QUEUE_FULL: too many calls of this RPC, of this caller or of all) ·
+        ABORTED (READER_TOO_SLOW when nothing was read for 10 s; the execution goes on).
+        Safe to retry, with the last sequence number that came.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelExecution(self, request, context):
-        """Stops an execution and answers when its record is final. Caller of the execution and admins.
+        """Stops an execution, or takes it out of the queue, and answers when its record is final. From any
+        connection of its caller, and for admins.
 
         NOT_FOUND · FAILED_PRECONDITION (EXECUTION_ENDED). Safe to retry.
         """

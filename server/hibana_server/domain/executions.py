@@ -143,8 +143,20 @@ class Requested:
     """Of the method and the whole body without the id."""
     result_types: tuple[str, ...] = ()
     """Types of the function's results, which the typed form of the answer needs."""
-    last_event: int = 0
-    """Sequence number of the last event, where the call streamed events and its end was reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventIndex:
+    """How the events of an execution were numbered, so that its record tells them again under their numbers."""
+
+    last: int
+    """Sequence number of the last event, the end."""
+    pieces: tuple[int, ...] = ()
+    """For each of the first pieces of output its size times four, plus 0 for stdout, 1 for stderr, 2 for a log line."""
+    result_types: tuple[str, ...] = ()
+    """Types of the function's results."""
+    typed: bool = False
+    """Whether the result is told as typed values, in the form of the arguments."""
 
 
 @dataclass(slots=True)
@@ -176,3 +188,5 @@ class Execution:
     """There where the call came with a request id that is answered again."""
     payloads: tuple[str, ...] = ()
     """Digests of what is kept whole beside the record: input or output that is larger than the record holds."""
+    events: EventIndex | None = None
+    """There where events were told, once it is DONE."""

@@ -7,11 +7,13 @@ and the infinities are strings.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from hibana_server.domain.errors import Invalid
 from hibana_server.domain.modules import Export, Parameter
@@ -78,6 +80,17 @@ def json_text(values: Sequence[Core], types: Sequence[str]) -> str:
     if types.count("s32") == len(values):
         return repr([*values])  # the same text, in one go
     return f"[{', '.join(map(_spell, values, types))}]"
+
+
+def read_json_text(text: str, types: Sequence[str]) -> tuple[Core, ...]:
+    """Read what `json_text` spelled."""
+    return tuple(map(_read, json.loads(text), types))
+
+
+def _read(value: Json, type_: str) -> Core:
+    if type_ in _BITS:
+        return int(cast("int | str", value))
+    return float(cast("float | str", value))  # reads NaN and Infinity too
 
 
 def _spell(value: Core, type_: str) -> str:

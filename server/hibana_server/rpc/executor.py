@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
-from hibana.v1 import execution_pb2
 from hibana.v1 import executor_pb2 as pb
-from hibana.v1 import executor_pb2_grpc as pb_grpc
 from hibana_server.domain.errors import Conflict
-from hibana_server.domain.executions import Output, Stream
 from hibana_server.rpc.calls import CURRENT, current_caller
+from hibana_server.rpc.detached import DetachedMethods
+from hibana_server.rpc.event_stream import READER_SECONDS, NothingReadError, write
 from hibana_server.rpc.later import later
+from hibana_server.rpc.pack_events import pack_told
 from hibana_server.rpc.pack_executions import (
     execution_name,
     execution_uid,
-    gap_event,
     invoke_response,
     output_event,
     pack_execution,
@@ -30,25 +28,36 @@ from hibana_server.rpc.pack_executions import (
     unpack_filter,
 )
 from hibana_server.rpc.request_ids import request_key
+from hibana_server.services.detached import Detached
 from hibana_server.services.executions import Executions
+from hibana_server.services.numbering import STARTED, Ended, told_again
 from hibana_server.services.requests import Answered
-from hibana_server.services.run import EVENT_BYTES, Capture, Run
+from hibana_server.services.run import Capture, Run
+from hibana_server.services.watching import Watching
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-READER_SECONDS = 10.0
-"""Time a reader of events may take nothing before it loses the stream."""
 INVOKE_OUTPUT_BYTES = 3 * 1024 * 1024
 INVOKE_STDERR_BYTES = 256 * 1024
 """What stderr keeps of it when stdout alone would fill it."""
 EXECUTION_KEY = "hibana-execution"
 
 
-class ExecutorServicer(pb_grpc.ExecutorServicer):
+@dataclass(frozen=True, slots=True)
+class ExecutionServices:
+    """What the Executor service stands on."""
+
+    executions: Executions
+    detached: Detached
+    watching: Watching
+
+
+class ExecutorServicer(DetachedMethods):
     """Unpacks, calls the execution service, packs."""
 
-    def __init__(self, executions: Executions) -> None:
-        self._executions = executions
+    def __init__(self, services: ExecutionServices) -> None:
+        super().__init__(services.detached, services.watching, services.executions.requests)
+        self._executions = services.executions
 
     # Writes to the context instead of yielding: only so can a reader that takes nothing be noticed.
     async def Execute(self, request: pb.ExecuteRequest, context: Context) -> None:  # type: ignore[override]
@@ -59,12 +68,13 @@ class ExecutorServicer(pb_grpc.ExecutorServicer):
             return await _write_answered(run, context, typed=typed)
         try:
             if first:
+                run.typed = typed
                 await _write_events(run, context, typed=typed)
             else:
-                await _write(context, started_event(run.execution))
+                await write(context, pb.ExecuteResponse(event=started_event(run.execution)))
                 await run.wait()
-                await _write_answered(Answered(run.execution), context, typed=typed, begun=True)
-        except _NothingRead:
+                await _write_answered(Answered(run.execution), context, typed=typed, after=STARTED)
+        except NothingReadError:
             run.stop_events()
             raise Conflict(
                 f"nothing was read for {READER_SECONDS:g} s; the run goes on, "
@@ -119,8 +129,6 @@ class ExecutorServicer(pb_grpc.ExecutorServicer):
         )
 
     Session = later("Session")
-    StartExecution = later("StartExecution")
-    WatchExecution = later("WatchExecution")
     ReplayExecution = later("ReplayExecution")
 
     async def _start(
@@ -149,57 +157,22 @@ class ExecutorServicer(pb_grpc.ExecutorServicer):
         return run, first
 
 
-class _NothingRead(Exception):
-    """The reader of a stream took nothing for READER_SECONDS."""
-
-
 async def _write_events(run: Run, context: Context, *, typed: bool) -> None:
-    await _write(context, started_event(run.execution))
+    await write(context, pb.ExecuteResponse(event=started_event(run.execution)))
     sequence = 1
     while pieces := await run.next_output():
         for piece in pieces:
-            for part in _parts(piece):
-                sequence += 1
-                await _write(context, output_event(sequence, part))
-    await run.wait()
-    await _write(context, result_event(sequence + 1, run, typed=typed))
-
-
-async def _write_answered(run: Answered, context: Context, *, typed: bool, begun: bool = False) -> None:
-    """Write the events of an execution that ended before, as far as they are kept.
-
-    Output comes as few events; the numbers that are left over are one gap, and the result has the number it had.
-    """
-    if not begun:
-        await _write(context, started_event(run.execution))
-    sequence, output = 1, run.execution.output
-    for stream, data in ((Stream.STDOUT, output.stdout), (Stream.STDERR, output.stderr)):
-        for part in _parts(Output(stream, data)) if data else ():
             sequence += 1
-            await _write(context, output_event(sequence, part))
-    last = max(run.execution.requested.last_event if run.execution.requested else 0, sequence + 1)
-    if last > sequence + 1:
-        await _write(context, gap_event(sequence + 1, last - 1))
-    await _write(context, result_event(last, run, typed=typed))
+            await write(context, pb.ExecuteResponse(event=output_event(sequence, piece)))
+    await run.wait()
+    await write(context, pb.ExecuteResponse(event=result_event(sequence + 1, run, typed=typed)))
 
 
-async def _write(context: Context, event: execution_pb2.ExecutionEvent) -> None:
-    try:
-        async with asyncio.timeout(READER_SECONDS):
-            await context.write(pb.ExecuteResponse(event=event))
-    except TimeoutError:
-        raise _NothingRead from None
-    except grpc.aio.InternalError:
-        # The caller went away while the write waited; that is told in this way, before the cancellation comes.
-        raise asyncio.CancelledError from None
-
-
-def _parts(piece: Output) -> Iterator[Output]:
-    if len(piece.data) <= EVENT_BYTES:
-        yield piece
-        return
-    for start in range(0, len(piece.data), EVENT_BYTES):
-        yield Output(piece.stream, piece.data[start : start + EVENT_BYTES], piece.level)
+async def _write_answered(run: Answered, context: Context, *, typed: bool, after: int = 0) -> None:
+    """Write the events of an execution that ended before, as far as they are kept, under their numbers."""
+    for told in told_again(run.execution, after):
+        event = result_event(told.sequence, run, typed=typed) if isinstance(told, Ended) else pack_told(told)
+        await write(context, pb.ExecuteResponse(event=event))
 
 
 def _fit(stdout: Capture | None, stderr: Capture | None) -> tuple[bytes, bytes]:

@@ -118,7 +118,7 @@ def result_event(sequence: int, run: Run | Answered, *, typed: bool) -> pb.Execu
     event = pb.ExecutionEvent(
         sequence=sequence,
         result=pb.ExecutionResult(
-            outcome=_outcome(execution),
+            outcome=pack_outcome(execution),
             failure=pack_failure(execution.failure) if execution.failure is not None else None,
             stdout_bytes=execution.output.stdout_size,
             stderr_bytes=execution.output.stderr_size,
@@ -137,7 +137,7 @@ def invoke_response(run: Run | Answered, stdout: bytes, stderr: bytes, *, typed:
     response = executor_pb2.InvokeResponse(
         execution=execution_name(execution.uid),
         version=version_name(execution.module_uid, execution.version),
-        outcome=_outcome(execution),
+        outcome=pack_outcome(execution),
         cache=_cache(execution),
     )
     if stdout or stderr:
@@ -162,7 +162,7 @@ def pack_execution(execution: Execution, *, whole: bool = True) -> pb.Execution:
         caller=execution.caller,
         function=execution.function,
         state=STATES[execution.state],
-        outcome=_outcome(execution),
+        outcome=pack_outcome(execution),
         failure=pack_failure(execution.failure) if execution.failure is not None else None,
         cache=_cache(execution),
         limits=pack_limits(execution.limits),
@@ -196,7 +196,8 @@ def _cache(execution: Execution) -> pb.CacheSource.ValueType:
     return CACHES[execution.cache] if execution.cache is not None else pb.CACHE_SOURCE_UNSPECIFIED
 
 
-def _outcome(execution: Execution) -> pb.Outcome.ValueType:
+def pack_outcome(execution: Execution) -> pb.Outcome.ValueType:
+    """Pack how an execution ended; unspecified until it has."""
     return OUTCOMES[execution.outcome] if execution.outcome is not None else pb.OUTCOME_UNSPECIFIED
 
 

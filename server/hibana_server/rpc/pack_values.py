@@ -14,7 +14,7 @@ from hibana_server.domain.values import CORE_TYPES, Arguments, Core, Json, JsonA
 MAX_VALUES = 50_000
 """JSON values in the arguments of one call, those inside of others counted too."""
 
-Request = executor_pb2.ExecuteRequest | executor_pb2.InvokeRequest
+Request = executor_pb2.ExecuteRequest | executor_pb2.InvokeRequest | executor_pb2.StartExecutionRequest
 
 
 _FIELDS = {type_: f"{type_}_value" for type_ in CORE_TYPES}

@@ -20,10 +20,9 @@ from hibana.v1 import (
 from hibana_server.auth.tokens import TokenVerifier
 from hibana_server.rpc.admin import AdminServicer
 from hibana_server.rpc.edge import Edge
-from hibana_server.rpc.executor import ExecutorServicer
+from hibana_server.rpc.executor import ExecutionServices, ExecutorServicer
 from hibana_server.rpc.registry import ModuleRegistryServicer, RegistryServices
 from hibana_server.rpc.tls import Credentials
-from hibana_server.services.executions import Executions
 from hibana_server.telemetry.metrics import Metrics
 from hibana_server.telemetry.traces import Traces
 
@@ -78,7 +77,7 @@ class RpcServer:
 def build(
     *,
     registry: RegistryServices,
-    executions: Executions,
+    executions: ExecutionServices,
     verifier: TokenVerifier,
     metrics: Metrics,
     traces: Traces | None,

@@ -37,12 +37,17 @@ class Call:
     trace_id: str = ""
     """Of the caller's distributed trace, 32 hex digits; empty where there is none."""
 
+    def size(self) -> int:
+        """Return the size of the input but for the arguments, bytes or characters."""
+        named = sum(len(key) + len(value) for key, value in self.env.items())
+        return len(self.stdin) + sum(map(len, self.argv)) + named
+
 
 def check_input(call: Call, *, wasi: bool) -> None:
     """Refuse what a module cannot take: too much input, or WASI input for a module that does not use WASI."""
     if not (call.argv or call.stdin or call.env):
         return
-    size = len(call.stdin) + sum(len(a) for a in call.argv) + sum(len(k) + len(v) for k, v in call.env.items())
+    size = call.size()
     if size > MAX_INPUT_BYTES:
         raise Invalid.field("stdin", f"input of {size} bytes, at most {MAX_INPUT_BYTES}", reason="INPUT_TOO_LARGE")
     if not wasi:

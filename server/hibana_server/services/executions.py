@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-import structlog
-
 from hibana_server.domain.access import UNKNOWN_RECORD, Action, Belonging, require
 from hibana_server.domain.callers import Caller
-from hibana_server.domain.errors import FailedPrecondition, HibanaError, Invalid, NotFound, Unavailable
-from hibana_server.domain.executions import Cache, Execution, Failure, Outcome, RunEnd, State
+from hibana_server.domain.errors import FailedPrecondition, Invalid, NotFound, Unavailable
+from hibana_server.domain.executions import Cache, Execution, Outcome, State
 from hibana_server.domain.ids import now_us
 from hibana_server.domain.modules import Module
 from hibana_server.domain.ports import BlobStore, ExecutionFilter, ExecutionStore
@@ -33,8 +30,6 @@ MAX_KNOWN_ARTIFACTS = 4096
 RECHECKS = 8
 """Times a call that waited is judged anew when the registry changes meanwhile. Where it changes that often, whoever
 looks for runs to end (`services/revocation.py`) looks all the time."""
-
-log = structlog.get_logger("hibana.executions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +90,11 @@ class Executions:
         for run, _ in list(self._running.values()):
             run.cancel(outcome)
 
+    def find(self, uid: str) -> Run | None:
+        """Return the run of an execution whose record is not final."""
+        found = self._running.get(uid)
+        return None if found is None else found[0]
+
     def is_running(self, uid: str) -> bool:
         """Tell whether an execution is one of those whose record is not final."""
         return uid in self._running
@@ -130,77 +130,46 @@ class Executions:
             sandbox = self._pool.try_acquire(target.claim(caller.subject, artifact, plan.limits.memory_bytes))
         if artifact is None or sandbox is None or not sandbox.warm:
             waited = True
-            sandbox, artifact, cache = await self._reserve(caller, target, plan.limits.memory_bytes, sandbox)
+            sandbox, artifact, cache = await self.reserve(caller, target, plan.limits.memory_bytes, sandbox)
         run: Run | None = None
         has_row = False
         try:
             if waited:
-                await self._judge_again(plan, seen)
+                await self.judge_again(plan, seen)
+                self._check_admitting()
             execution = plan.execution(State.RUNNING, cache)
             job = plan.job(artifact)
             run = Run(execution, job.result_types, sandbox, self, keep_events=keep_events, head_bytes=head_bytes)
-            self._add(run, target.module)
+            self.add(run, target.module)
             if keep_events or key is not None:
                 # The first event tells the name, or the caller has chosen an id: a crash must leave a record.
-                has_row = await self._begin(execution)
+                has_row = await self.begin(execution)
             sandbox.start(job, run)
         except BaseException:
             sandbox.release()
             if run is not None:
-                self._not_started(run.execution, has_row=has_row)
+                self.not_started(run.execution, has_row=has_row)
             raise
         return run
 
-    async def enqueue(
-        self, caller: Caller, call: Call, *, keep_events: bool, head_bytes: int = 0, key: RequestKey | None = None
-    ) -> Run:
-        """Admit a run that goes on when its caller has gone: its QUEUED row is stored when this returns.
+    async def plan(self, caller: Caller, call: Call, key: RequestKey | None = None) -> tuple[Plan, int]:
+        """Judge a call that waits for its sandbox by itself; with the generation of the registry that it was judged by.
 
-        It waits for a sandbox by itself; one that gets none, or whose module may not be run any more by then, ends
-        CANCELLED. Raises what `start` raises, but for a full queue.
+        Raises what `start` raises, but for a full queue.
         """
         self._check_admitting()
         target = self._catalog.known(caller, call.reference)
+        seen = self._catalog.generation
         if target is None:
             target = await self._catalog.runnable(caller, call.reference)
-        plan = judge(caller, call, target, key)
-        execution = plan.execution(State.QUEUED)
-        run = Run(execution, plan.function.results, None, self, keep_events=keep_events, head_bytes=head_bytes)
-        run.is_long = True
-        self._add(run, target.module)
-        try:
-            await self._begin(execution)
-        except BaseException:
-            self._not_started(execution, has_row=False)
-            raise
-        waiting = asyncio.create_task(self._leave_queue(run, plan))
-        waiting.add_done_callback(functools.partial(_left_queue, run))
-        run.queue(waiting)
-        return run
+            self._check_admitting()
+        return judge(caller, call, target, key), seen
 
-    async def _leave_queue(self, run: Run, plan: Plan) -> None:
-        """Wait for a sandbox and start a queued run in it."""
-        sandbox: Sandbox | None = None
-        try:
-            seen = self._catalog.generation
-            claimed = plan.limits.memory_bytes
-            sandbox, artifact, cache = await self._reserve(plan.caller, plan.target, claimed, None)
-            await self._judge_again(plan, seen)
-            execution = run.execution
-            execution.state, execution.cache, execution.start_time = State.RUNNING, cache, now_us()
-            await self.store.begin(execution)
-            run.take(sandbox)
-            sandbox.start(plan.job(artifact), run)
-        except BaseException:
-            if sandbox is not None:
-                sandbox.release()
-            raise
-
-    async def _judge_again(self, plan: Plan, seen: int) -> None:
+    async def judge_again(self, plan: Plan, seen: int) -> None:
         """Judge a plan that waited for a sandbox.
 
-        All anew: waiting took some of the deadline, and meanwhile the service may be stopping and the module
-        disabled. Whatever changes from here on finds the run among those that run.
+        All anew: waiting took some of the deadline, and meanwhile the module may be disabled. Whatever changes from
+        here on finds the run among those that run.
         """
         caller, reference = plan.caller, plan.call.reference
         for _ in range(RECHECKS):
@@ -209,10 +178,10 @@ class Executions:
             self._catalog.known(caller, reference)
             seen = self._catalog.generation
             await self._catalog.runnable(caller, reference)
-        self._check_admitting()
         plan.limits = effective_limits(plan.call, plan.target.ceiling)
 
-    def _add(self, run: Run, module: Module) -> None:
+    def add(self, run: Run, module: Module) -> None:
+        """Take a run among those whose record is not final."""
         self._running[run.execution.uid] = (run, module)
         run.seen = self._looks
         if not self._look_is_due:
@@ -247,7 +216,7 @@ class Executions:
         if trouble is not None:
             raise trouble
 
-    async def _begin(self, execution: Execution) -> bool:
+    async def begin(self, execution: Execution) -> bool:
         """Store the first row of an execution. Whoever is cancelled meanwhile leaves one that ends CANCELLED."""
         stored = self.store.begin(execution)
         try:
@@ -258,7 +227,7 @@ class Executions:
             raise
         return True
 
-    def _not_started(self, execution: Execution, *, has_row: bool) -> None:
+    def not_started(self, execution: Execution, *, has_row: bool) -> None:
         """Forget a run whose guest never began. Its row, which may be there by now, must not stay RUNNING."""
         self._running.pop(execution.uid, None)
         if has_row:
@@ -306,7 +275,7 @@ class Executions:
         page = await self.store.list_executions(where, limit=paging.page_size(page_size), cursor=cursor)
         return ExecutionList(page.executions, paging.seal(page.next_cursor, where), page.total_size)
 
-    async def _reserve(
+    async def reserve(
         self, caller: Caller, target: Target, memory_bytes: int, sandbox: Sandbox | None
     ) -> tuple[Sandbox, Artifact, Cache]:
         """Reserve a sandbox, unless one is, and make sure that the module's artifact is there, in the cheapest order.
@@ -339,20 +308,6 @@ class Executions:
             self._known.clear()
         self._known[sha256, tier] = target.artifact = replace(artifact, cache=Cache.DISK)
         return artifact
-
-
-def _left_queue(run: Run, waiting: asyncio.Task[None]) -> None:
-    """End a run that got no sandbox. Not the task's own affair: one that is cancelled early never begins."""
-    if waiting.cancelled():
-        told = "cancelled before it started"
-    elif (error := waiting.exception()) is None:
-        return
-    elif isinstance(error, HibanaError):
-        told = f"not started: {error.message}"
-    else:
-        log.error("defect", execution=run.execution.uid, exc_info=error)
-        told = "not started: a defect of the service"
-    run.ended(RunEnd(Outcome.CANCELLED, failure=Failure(message=told)))
 
 
 def _forget(future: asyncio.Future[None]) -> None:

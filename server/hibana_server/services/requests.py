@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
 from collections.abc import Awaitable, Callable
 
 from hibana_server.domain.errors import Unavailable
 from hibana_server.domain.executions import Execution, Outcome, State
-from hibana_server.domain.modules import Export, Parameter
 from hibana_server.domain.ports import ExecutionStore
 from hibana_server.domain.requests import RequestKey, check_same
-from hibana_server.domain.values import Core, JsonArguments, coerce
+from hibana_server.domain.values import Core, read_json_text
 from hibana_server.services.run import Readers, Run
 
 
@@ -25,9 +23,7 @@ class Answered:
         self.result_types = execution.requested.result_types if execution.requested is not None else ()
         self.results: tuple[Core, ...] = ()
         if execution.outcome is Outcome.OK:
-            parameters = tuple(Parameter(f"r{n}", kind) for n, kind in enumerate(self.result_types))
-            values = tuple(json.loads(execution.output.results_json))
-            self.results = coerce(JsonArguments(values), Export("results", parameters, (), callable=True))
+            self.results = read_json_text(execution.output.results_json, self.result_types)
 
 
 class _Live:

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from hibana_server.domain.errors import Internal, Unavailable
@@ -16,18 +15,11 @@ from hibana_server.domain.ports import ExecutionStore
 from hibana_server.domain.sandboxes import Sandbox
 from hibana_server.domain.values import json_text
 from hibana_server.services.calls import RECORDED_BYTES
+from hibana_server.services.event_log import EventLog
+from hibana_server.services.numbering import Numbering
 
 LONG_RUN = 0.01
 """Seconds after which, at the latest, a run that is answered at once gets its RUNNING row, and its caller its name."""
-
-
-EVENT_BYTES = 1024 * 1024
-"""Output in one event at most."""
-
-
-def parts(piece: Output) -> int:
-    """Return the number of events that tell a piece of output."""
-    return -(-len(piece.data) // EVENT_BYTES) or 1
 
 
 class Capture:
@@ -95,15 +87,18 @@ class Run:
     """Whether the end is known and stored (or could not be stored)."""
     results: tuple[int | float, ...] = ()
     """What the function returned, once the run is over."""
-    _streams = False
-    _outputs = 0
-    """Events of output so far, of a run with an id."""
     _events: deque[Output] | None = None
     _changed: asyncio.Future[None] | None = None
     _waiters: tuple[asyncio.Future[None], ...] = ()
     _error: Exception | None = None
+    typed = False
+    """Whether its result is told as typed values; counts where its events are numbered."""
     _queued: asyncio.Task[None] | None = None
     """Waits for a sandbox, for a run whose caller does not."""
+    _numbering: Numbering | None = None
+    """Counts its events, where they are told."""
+    _log: EventLog | None = None
+    """Keeps its events for those who watch it."""
 
     def __init__(
         self,
@@ -122,16 +117,25 @@ class Run:
         """None while the run is queued."""
         self._owner = owner
         if keep_events:
-            self._streams = True
             self._events = deque()
+            self._numbering = Numbering()
+            self._numbering.begin()
+
+    def watched_by(self, log: EventLog, *, typed: bool) -> None:
+        """Keep the events of a run that is queued in a log."""
+        self._log, self._numbering, self.typed = log, Numbering(), typed
 
     def queue(self, waiting: asyncio.Task[None]) -> None:
         """Take the task that waits for a sandbox; cancelling the run before it has one cancels the task."""
         self._queued = waiting
 
     def take(self, sandbox: Sandbox) -> None:
-        """Take the sandbox that a queued run waited for."""
+        """Take the sandbox that a queued run waited for, and in which its guest starts."""
         self._sandbox, self._queued = sandbox, None
+        if self._numbering is not None:
+            self._numbering.begin()
+        if self._log is not None:
+            self._log.begin()
 
     # ------------------------------------------------------------ the sandbox tells
 
@@ -144,8 +148,10 @@ class Run:
             elif piece.stream is Stream.STDERR:
                 self.stderr = self.stderr or self._capture()
                 self.stderr.add(piece.data)
-        if self.execution.requested is not None:
-            self._outputs += sum(parts(piece) for piece in pieces)
+        if self._numbering is not None:
+            self._numbering.add(pieces)
+        if self._log is not None:
+            self._log.append(pieces)
         if self._events is not None:
             self._events.extend(pieces)
             self._wake()
@@ -160,9 +166,9 @@ class Run:
         results = self.results = end.results
         written = json_text(results, self.result_types) if results else "[]"
         execution.output = self._captured(written) if self.stdout or self.stderr else CapturedOutput(written)
+        if self._numbering is not None:
+            execution.events = self._numbering.index(self.result_types, typed=self.typed)
         execution.end_time = now_us()
-        if self._streams and execution.requested is not None:
-            execution.requested = replace(execution.requested, last_event=self._outputs + 2)
         stored = self._owner.store.finish(execution)
         if stored.done():
             self._stored(stored)

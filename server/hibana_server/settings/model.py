@@ -16,6 +16,8 @@ from typing import Any, get_type_hints
 import msgspec
 
 from hibana_server.settings.addresses import parse_address
+from hibana_server.settings.detached import DetachedSection
+from hibana_server.settings.detached import rules as detached_rules
 from hibana_server.settings.gate import GateSection, LargeGateSection
 from hibana_server.settings.gate import rules as gate_rules
 
@@ -141,6 +143,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What stands around every sandbox process."""
     compile: CompileSection = CompileSection()
     """Compiling uploaded modules."""
+    detached: DetachedSection = DetachedSection()
+    """Runs that go on without their caller, and watching executions."""
     registry: RegistrySection = RegistrySection()
     """What is kept of the past, and for how long."""
     gate_user: GateSection = GateSection()
@@ -255,6 +259,7 @@ def _check(settings: Settings) -> None:
         ("log.level", settings.log.level in ("debug", "info", "warning", "error"), "debug, info, warning or error"),
         ("log.format", settings.log.format in ("auto", "json", "text"), "auto, json or text"),
     )
+    rules += detached_rules(settings.detached)
     for section in ("gate_user", "gate_admin", "gate_system"):
         rules += (*gate_rules(section, getattr(settings, section)),)
     for name, holds, accepted in rules:

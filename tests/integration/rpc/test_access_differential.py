@@ -204,15 +204,22 @@ QUESTIONS = [
         versioned=True,
     ),
     _question(
+        "StartExecution",
+        Action.EXECUTE,
+        lambda s, m: s.executor.StartExecution(executor_pb2.StartExecutionRequest(module=m, function="nothing")),
+        versioned=True,
+    ),
+    _question(
         "ListExecutions",
         Action.VIEW,
         lambda s, m: s.executor.ListExecutions(executor_pb2.ListExecutionsRequest(module=m)),
     ),
 ]
-OF_RECORDS = {
-    Action.READ: lambda s, name: s.executor.GetExecution(executor_pb2.GetExecutionRequest(name=name)),
-    Action.CHANGE: lambda s, name: s.executor.CancelExecution(executor_pb2.CancelExecutionRequest(name=name)),
-}
+OF_RECORDS: list[tuple[Action, Ask]] = [
+    (Action.READ, lambda s, name: s.executor.GetExecution(executor_pb2.GetExecutionRequest(name=name))),
+    (Action.READ, lambda s, name: s.executor.WatchExecution(executor_pb2.WatchExecutionRequest(name=name))),
+    (Action.CHANGE, lambda s, name: s.executor.CancelExecution(executor_pb2.CancelExecutionRequest(name=name))),
+]
 ELSEWHERE = {
     "ListModules": "tests/contract/test_module_lists.py and below",
     "CreateModule": "below",
@@ -256,8 +263,8 @@ async def one(world: World, chance: random.Random) -> tuple[str, str, str]:
     name = chance.choice(list(CALLERS))
     stubs, caller = world.stubs[name], Caller(f"diff-{name}", CALLERS[name])
     if chance.random() < 0.1:
-        action, whose = chance.choice(list(OF_RECORDS)), chance.choice(list(world.records))
-        got = await answered(OF_RECORDS[action](stubs, world.records[whose]))
+        (action, ask), whose = chance.choice(OF_RECORDS), chance.choice(list(world.records))
+        got = await answered(ask(stubs, world.records[whose]))
         return f"{name} {action} a record of {whose}", expected(caller, action, Belonging(f"diff-{whose}")), got
     kind, question = chance.choice(KINDS), chance.choice(QUESTIONS)
     module = world.modules[kind]
@@ -329,8 +336,12 @@ async def test_who_may_make_modules(world: World, name: str, tier: Tier) -> None
 
 
 def test_every_rpc_about_modules_and_records_that_is_served_is_asked() -> None:
-    asked = {question.rpc for question in QUESTIONS} | set(ELSEWHERE) | {"GetExecution", "CancelExecution"}
-    later = {"Session", "StartExecution", "WatchExecution", "ReplayExecution"}
+    asked = (
+        {question.rpc for question in QUESTIONS}
+        | set(ELSEWHERE)
+        | {"GetExecution", "WatchExecution", "CancelExecution"}
+    )
+    later = {"Session", "ReplayExecution"}
     about = {About.MODULE, About.MODULES, About.BELONGING, About.BELONGINGS}
     known = {
         method.name

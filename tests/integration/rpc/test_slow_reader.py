@@ -10,7 +10,7 @@ import pytest
 from hibana.v1 import execution_pb2, executor_pb2
 from hibana_server.auth.tokens import issue
 from hibana_server.domain.callers import Role
-from hibana_server.rpc import executor
+from hibana_server.rpc import event_stream
 from hibana_server.storage.data_dir import load_or_create_key, open_data_dir
 from tests.framework import stubs
 from tests.framework.refusals import refused
@@ -23,7 +23,7 @@ OUTPUT = b"x" * (3 * 2**20)
 
 
 async def test_a_reader_that_takes_nothing_loses_the_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor, "READER_SECONDS", 0.2)
+    monkeypatch.setattr(event_stream, "READER_SECONDS", 0.2)
     monkeypatch.setattr(stubs, "OPTIONS", (*stubs.OPTIONS, *SMALL_WINDOW))
     async with in_process(tmp_path / "data") as service:
         key = load_or_create_key(open_data_dir(tmp_path / "data").keys / "token.key")

@@ -59,8 +59,8 @@ async def state(executions: Executions, uid: str) -> tuple[State, Outcome | None
 
 async def test_a_queued_run_is_stored_runs_and_ends(service: Service) -> None:
     executions = service.executions
-    first = await executions.enqueue(ALICE, ENDLESS, keep_events=False)
-    second = await executions.enqueue(ALICE, add(1, 2), keep_events=False)
+    first = await service.detached.start(ALICE, ENDLESS, typed=False)
+    second = await service.detached.start(ALICE, add(1, 2), typed=False)
     assert await state(executions, second.execution.uid) == (State.QUEUED, None)
     first.cancel()
     await second.wait()
@@ -73,7 +73,7 @@ async def test_a_queued_run_is_stored_runs_and_ends(service: Service) -> None:
 async def test_a_queued_run_is_cancelled_before_it_runs(service: Service) -> None:
     executions = service.executions
     first = await executions.start(ALICE, ENDLESS, keep_events=False)
-    second = await executions.enqueue(ALICE, add(1, 2), keep_events=False)
+    second = await service.detached.start(ALICE, add(1, 2), typed=False)
     record = await executions.cancel(ALICE, second.execution.uid)
     assert (record.outcome, record.start_time) == (Outcome.CANCELLED, None)
     assert record.failure is not None
@@ -85,7 +85,7 @@ async def test_a_queued_run_is_cancelled_before_it_runs(service: Service) -> Non
 async def test_a_run_whose_module_goes_while_it_is_queued_does_not_start(service: Service, tmp_path: Path) -> None:
     executions = service.executions
     first = await executions.start(ALICE, ENDLESS, keep_events=False)
-    second = await executions.enqueue(ALICE, add(1, 2), keep_events=False)
+    second = await service.detached.start(ALICE, add(1, 2), typed=False)
     stubs = connect(str(service.listen), token(tmp_path), "alice")
     from hibana.v1 import module_registry_pb2
 
@@ -99,7 +99,7 @@ async def test_a_run_whose_module_goes_while_it_is_queued_does_not_start(service
 
 async def test_what_cannot_run_is_not_queued(service: Service) -> None:
     with pytest.raises(Invalid):
-        await service.executions.enqueue(ALICE, Call("user/numbers", "add"), keep_events=False)
+        await service.detached.start(ALICE, Call("user/numbers", "add"), typed=False)
     assert (await service.executions.store.list_executions(ExecutionFilter(), limit=1)).total_size == 0
 
 
@@ -135,7 +135,7 @@ async def test_a_record_whose_end_could_not_be_stored_is_lost_and_calls_are_refu
 
 async def test_stopping_ends_what_is_queued(service: Service) -> None:
     executions = service.executions
-    runs = [await executions.enqueue(ALICE, ENDLESS, keep_events=False) for _ in range(3)]
+    runs = [await service.detached.start(ALICE, ENDLESS, typed=False) for _ in range(3)]
     executions.stop_admitting()
     executions.cancel_all(Outcome.CANCELLED)
     await asyncio.gather(*(run.wait() for run in runs))

@@ -33,6 +33,7 @@ COMMANDS = [
     ["access", "test"],
     ["executions", "list"],
     ["executions", "show"],
+    ["executions", "watch"],
     ["executions", "cancel"],
 ]
 VALUED = {"--timeout", "--argv", "--stdin"}

@@ -94,6 +94,7 @@ CLIENT = [
     "raw",
     "run",
     "share",
+    "start",
     "stats",
     "stream",
     "test_access",
@@ -103,6 +104,7 @@ CLIENT = [
     "upload",
     "version",
     "versions",
+    "watch",
 ]
 
 

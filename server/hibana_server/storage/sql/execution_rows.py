@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ from sqlalchemy import RowMapping
 from hibana_server.domain.executions import (
     Cache,
     CapturedOutput,
+    EventIndex,
     Execution,
     Failure,
     Input,
@@ -30,12 +31,13 @@ NO_INPUT = Input()
 NO_OUTPUT = CapturedOutput()
 
 
-@dataclass(frozen=True, slots=True)
-class Detail:
+class Detail(msgspec.Struct, frozen=True, omit_defaults=True):
     """The bulk of a record, which only a look at the single record needs."""
 
     input: Input
     output: CapturedOutput
+    events: tuple[int, tuple[int, ...], tuple[str, ...], bool] | None = None
+    """The fields of domain.executions.EventIndex, in their order; left out where there is none."""
 
 
 _PLAIN: dict[str, str] = {word: word.value for words in (State, Outcome, Cache) for word in words}
@@ -55,6 +57,7 @@ def execution_row(execution: Execution, holder: str = "") -> tuple[Value, ...]:
     failure = execution.failure
     requested = execution.requested
     payloads = execution.payloads
+    events = execution.events
     return (
         execution.uid,
         execution.module_uid,
@@ -76,7 +79,7 @@ def execution_row(execution: Execution, holder: str = "") -> tuple[Value, ...]:
         limits.timeout,
         limits.output_bytes,
         encode_failure(failure) if failure is not None else None,
-        _encode(Detail(execution.input, execution.output)),
+        _encode(Detail(execution.input, execution.output, None if events is None else astuple(events))),
         execution.trace_id,
         holder,
         None if requested is None else _encode(requested),
@@ -157,4 +160,5 @@ def execution_from(row: RowMapping | Mapping[str, Any]) -> Execution:
         end_time=row["end_time"],
         requested=None if requested is None else _decode_requested(requested),
         payloads=_decode_payloads(payloads) if payloads else (),
+        events=None if detail.events is None else EventIndex(*detail.events),
     )
