@@ -8,6 +8,7 @@ from tests.hostile.cases import Case
 
 THEMES = (
     "clients_cancel",
+    "clients_detached",
     "clients_http2",
     "clients_messages",
     "clients_names",
