@@ -251,6 +251,7 @@ BY_REASON: dict[str, type[ServiceError]] = {
     "COMPILE_QUEUE_FULL": ResourceExhausted,
     "QUOTA_EXCEEDED": ResourceExhausted,
     "MESSAGE_TOO_LARGE": ResourceExhausted,
+    "TOO_MANY_FAILURES": ResourceExhausted,
     "SERVICE_UNAVAILABLE": Unavailable,
     "STORAGE_UNAVAILABLE": Unavailable,
     "DATABASE_UNAVAILABLE": Unavailable,

@@ -23,8 +23,8 @@ from pathlib import Path
 import structlog
 import uvloop
 
+from hibana_server.app_identity import opened
 from hibana_server.app_traces import exported_traces, on_done
-from hibana_server.auth.tokens import TokenVerifier
 from hibana_server.domain.errors import Invalid, Unavailable
 from hibana_server.domain.executions import Outcome
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier, TierPolicy
@@ -120,7 +120,7 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         lock = lock_data_dir(data_dir)
         stack.callback(lock.release)
         await asyncio.to_thread(upgrade, data_dir)
-        verifier = TokenVerifier(load_or_create_key(data_dir.keys / "token.key"))
+        entrance = await stack.enter_async_context(opened(settings, load_or_create_key(data_dir.keys / "token.key")))
         metrics = Metrics()
         traces = await stack.enter_async_context(exported_traces(settings.otel, metrics))
 
@@ -169,14 +169,14 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
                 catalog=catalog,
             ),
             executions=ExecutionServices(executions, detached, watching),
-            verifier=verifier,
+            entrance=entrance,
             metrics=metrics,
             traces=traces,
             access_log=settings.log.access,
-            with_peers=bool(settings.tls.client_ca),
             with_reflection=settings.reflection,
             upload_stall_seconds=settings.upload_stall_seconds,
         )
+        metrics.numbers("entrance", entrance.stats, counters=("failures_refused",))
         port = _listen(rpc, listen, tls)
         service = Service(Address(listen.host, port), None, data_dir.path, executions, detached, rpc, lost)
         if http is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import wasmtime
 
-from tests.bench import invoke, isolation, lists, memory, neighbours, programs, raw, stdout, transfers
+from tests.bench import invoke, isolation, lists, memory, neighbours, programs, raw, stdout, tokens, transfers
 from tests.bench.uploads import TINY, upload
 from tests.framework.server import Server
 
@@ -26,6 +26,7 @@ def main() -> int:
         "memory": memory.measure,
         "lists": lists.measure,
         "transfers": transfers.measure,
+        "tokens": tokens.measure,
     }
     chosen = sys.argv[1:] or list(parts)
     figures: dict[str, float] = {}

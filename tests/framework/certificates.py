@@ -44,12 +44,12 @@ class Authority:
         Path(self.file).write_bytes(self.certificate)
 
     def sign(self, name: str) -> Pair:
-        """Make a certificate for a host name, an address or the subject of a client."""
+        """Make a certificate for a host name, an address, a SPIFFE id or the subject of a client."""
         key = ec.generate_private_key(ec.SECP256R1())
         try:
             alternative: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(name))
         except ValueError:
-            alternative = x509.DNSName(name)
+            alternative = x509.UniformResourceIdentifier(name) if "://" in name else x509.DNSName(name)
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         certificate = (
             _builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), self._name, key)
@@ -61,7 +61,8 @@ class Authority:
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        files = (self._directory / f"{name}.pem", self._directory / f"{name}.key")
+        stem = name.replace("/", "_")
+        files = (self._directory / f"{stem}.pem", self._directory / f"{stem}.key")
         files[0].write_bytes(pem)
         files[1].write_bytes(private)
         return Pair(pem, private, str(files[0]), str(files[1]))

@@ -38,21 +38,34 @@ def test_options_win_over_the_environment_and_that_over_the_file(tmp_path: Path)
 
 def test_the_environment_reaches_every_setting() -> None:
     defaults = msgspec.to_builtins(Settings())
-    changed: dict[type, Any] = {str: "x", int: 7, float: 7.5}
+    changed: dict[type, Any] = {str: "x", int: 7, float: 7.5, tuple: ["x", "y"]}
     special: dict[tuple[str, ...], Any] = {("log", "level"): "debug", ("log", "format"): "text"}
     special["sandbox", "require_walls"] = ["landlock", "seccomp"]
     special |= {("otel", "endpoint"): "http://collector:4317", ("otel", "sample_ratio"): 0.5}
     special |= {(f"gate_{tier}", "tables"): 3 for tier in Tier}
+    special["jwt", "algorithms"] = ["ES256"]
+    needed: dict[tuple[str, ...], Any] = {
+        ("jwt", name): {f"{PREFIX}JWT_ISSUERS": "y"} for name in ("jwks", "secret", "secret_file")
+    }
+    needed["jwt", "issuers"] = {f"{PREFIX}JWT_JWKS": "y"}
     for variable, path in variables():
         default: Any = defaults
         for part in path:
             default = default[part]
         value = special.get(path, not default if isinstance(default, bool) else changed.get(type(default)))
         text = ", ".join(value) if isinstance(value, list) else str(value).lower()
-        found = msgspec.json.decode(msgspec.json.encode(load(None, {variable: text})))
+        found = msgspec.json.decode(msgspec.json.encode(load(None, {variable: text, **needed.get(path, {})})))
         for part in path:
             found = found[part]
         assert found == value, variable
+
+
+def test_settings_that_are_shown_tell_no_secret() -> None:
+    secret = "a secret of thirty-two bytes or more"
+    settings = load(None, {f"{PREFIX}JWT_SECRET": secret, f"{PREFIX}JWT_ISSUERS": "https://project.example"})
+    assert settings.jwt.secret == secret
+    assert secret not in repr(settings)
+    assert "https://project.example" in repr(settings)
 
 
 def test_sections_of_the_file_and_the_environment_mix(tmp_path: Path) -> None:
@@ -144,6 +157,11 @@ def test_an_unknown_option_is_refused() -> None:
         ("OTEL_INTERVAL_SECONDS", "0"),
         ("OTEL_TIMEOUT_SECONDS", "inf"),
         ("OTEL_MAX_WAITING", "0"),
+        ("JWT_ALGORITHMS", "HS256"),
+        ("JWT_ALGORITHMS", "none"),
+        ("JWT_LEEWAY_SECONDS", "301"),
+        ("LIMITS_CONNECTIONS", "1000001"),
+        ("LIMITS_REQUEST_BYTES", "0"),
         ("LOG_LEVEL", "verbose"),
         ("LOG_LEVEL", "INFO"),
         ("LOG_FORMAT", "xml"),

@@ -96,6 +96,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: a quota of the caller is used up; `QuotaFailure` has the numbers."""
     ERROR_REASON_MESSAGE_TOO_LARGE: _ErrorReason.ValueType  # 83
     """RESOURCE_EXHAUSTED: a message is larger than the service takes."""
+    ERROR_REASON_TOO_MANY_FAILURES: _ErrorReason.ValueType  # 85
+    """RESOURCE_EXHAUSTED: too many credentials that do not hold came from this address within a minute."""
     ERROR_REASON_SERVICE_UNAVAILABLE: _ErrorReason.ValueType  # 90
     """UNAVAILABLE: the service is starting, stopping or out of a part it needs; nothing was run."""
     ERROR_REASON_STORAGE_UNAVAILABLE: _ErrorReason.ValueType  # 91
@@ -188,6 +190,8 @@ ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 82
 """RESOURCE_EXHAUSTED: a quota of the caller is used up; `QuotaFailure` has the numbers."""
 ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 83
 """RESOURCE_EXHAUSTED: a message is larger than the service takes."""
+ERROR_REASON_TOO_MANY_FAILURES: ErrorReason.ValueType  # 85
+"""RESOURCE_EXHAUSTED: too many credentials that do not hold came from this address within a minute."""
 ERROR_REASON_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 90
 """UNAVAILABLE: the service is starting, stopping or out of a part it needs; nothing was run."""
 ERROR_REASON_STORAGE_UNAVAILABLE: ErrorReason.ValueType  # 91

@@ -1,16 +1,21 @@
-"""Bearer tokens: JWTs signed with the data directory's own HS256 key."""
+"""Bearer tokens: of the sources that the settings name, in their order, and JWTs of the data directory's own HS256 key.
+
+Whose a token claims to be (`iss`) only decides who judges it, entirely and with keys of its own.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import time
 from collections import OrderedDict
+from typing import Protocol
 
 import jwt
 
+from hibana_server.auth.claims import proper_subject
+from hibana_server.auth.issuer import KeysNeeded
 from hibana_server.domain.callers import Caller, Role
 from hibana_server.domain.errors import Unauthenticated
-from hibana_server.domain.references import MAX_SUBJECT_BYTES
 
 ALGORITHM = "HS256"
 ISSUER = "hibana"
@@ -23,15 +28,40 @@ _hash = hashlib.blake2b
 _MAKE_ONE = "make one with `hibana-server token --subject NAME --data-dir DIR`, where DIR is this server's"
 
 
+class TokenSource(Protocol):
+    """Somebody whose tokens stand for callers here, besides the service itself."""
+
+    def accepts(self, token: str, issuer: object, /) -> bool:
+        """Tell whether this source alone judges a token; `issuer` is whom it claims to be from, not verified."""
+        ...
+
+    def verify(self, token: str) -> tuple[Caller, float]:
+        """Return the caller, and until when (seconds since 1970).
+
+        Raises Unauthenticated, Unavailable, and `issuer.KeysNeeded` where `refresh` may change the answer.
+        """
+        ...
+
+    async def refresh(self) -> None:
+        """Fetch the keys anew. Raises Unavailable."""
+        ...
+
+
 class TokenVerifier:
     """Verifies tokens. Verified ones are kept by hash until they expire: repeated calls cost no cryptography."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, *sources: TokenSource) -> None:
+        """Take the service's own key, and other sources in the order in which they are asked."""
         self._key = key
+        self._sources = sources
         self._verified: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
 
     def verify(self, token: str) -> Caller:
-        """Return the caller a token stands for. Raises Unauthenticated; its message tells nothing about the key."""
+        """Return the caller a token stands for.
+
+        Raises Unauthenticated, whose message tells nothing about the key; Unavailable and `issuer.KeysNeeded` where
+        the issuer's keys are not there.
+        """
         digest = _hash(token.encode("utf-8", "surrogatepass")).digest()
         kept = self._verified.get(digest)
         if kept is not None and time.time() < kept[1]:
@@ -45,7 +75,31 @@ class TokenVerifier:
             self._verified.popitem(last=False)
         return caller
 
+    async def verify_with_fresh_keys(self, token: str) -> Caller:
+        """Return the caller of a token for which `verify` needs keys. Raises Unauthenticated, Unavailable."""
+        source = self._source(token)
+        if source is not None:
+            await source.refresh()
+        try:
+            return self.verify(token)
+        except KeysNeeded:
+            raise Unauthenticated(f"the token is not valid here; {_MAKE_ONE}") from None
+
+    def forget(self) -> None:
+        """Verify every token anew: keys were replaced."""
+        self._verified.clear()
+
+    def _source(self, token: str) -> TokenSource | None:
+        """Return whose token this claims to be; None for the service's own."""
+        if not self._sources:
+            return None
+        issuer = _claimed_issuer(token)
+        return next((source for source in self._sources if source.accepts(token, issuer)), None)
+
     def _verify(self, token: str) -> tuple[Caller, float]:
+        source = self._source(token)
+        if source is not None:
+            return source.verify(token)
         try:
             claims = jwt.decode(
                 token,
@@ -62,7 +116,7 @@ class TokenVerifier:
             raise Unauthenticated(f"the token has expired; {_MAKE_ONE}", reason="TOKEN_EXPIRED") from None
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise Unauthenticated(f"the token is not valid here; {_MAKE_ONE}") from None
-        return Caller(_subject(claims.get("sub")), _role(claims.get("role"))), expires
+        return Caller(proper_subject(claims.get("sub")), _role(claims.get("role"))), expires
 
 
 def issue(key: bytes, subject: str, role: Role, ttl: float) -> str:
@@ -71,7 +125,7 @@ def issue(key: bytes, subject: str, role: Role, ttl: float) -> str:
     claims = {
         "iss": ISSUER,
         "aud": AUDIENCE,
-        "sub": _subject(subject),
+        "sub": proper_subject(subject),
         "role": role.value,
         "iat": now,
         "exp": now + int(ttl),
@@ -79,12 +133,12 @@ def issue(key: bytes, subject: str, role: Role, ttl: float) -> str:
     return jwt.encode(claims, key, algorithm=ALGORITHM)
 
 
-def _subject(value: object) -> str:
-    if not isinstance(value, str) or not value or len(value.encode("utf-8", "replace")) > MAX_SUBJECT_BYTES:
-        raise Unauthenticated(f"a subject has 1 to {MAX_SUBJECT_BYTES} bytes")
-    if not value.isprintable():
-        raise Unauthenticated("a subject consists of printable characters")
-    return value
+def _claimed_issuer(token: str) -> object:
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False})
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+        return None
+    return claims.get("iss")
 
 
 def _role(value: object) -> Role:

@@ -10,6 +10,7 @@ from hibana_server.doctor.check import Examination
 from hibana_server.doctor.configuration import examine_settings
 from hibana_server.doctor.databases import examine_pages, examine_schemas
 from hibana_server.doctor.directory import examine_directory
+from hibana_server.doctor.identity import examine_identity, examine_provider
 from hibana_server.doctor.releases import examine_releases
 from hibana_server.doctor.stored import Tell, examine_stored
 from hibana_server.doctor.walls import examine_walls
@@ -18,6 +19,7 @@ QUICK: tuple[tuple[str, Examination], ...] = (
     ("releases", examine_releases),
     ("settings", examine_settings),
     ("tls", examine_certificates),
+    ("identity", examine_identity),
     ("data directory", examine_directory),
     ("schemas", examine_schemas),
     ("artifacts", examine_artifacts),
@@ -33,4 +35,4 @@ def quick_round() -> list[tuple[str, Examination]]:
 
 def thorough_round(tell: Tell) -> list[tuple[str, Examination]]:
     """Return examinations that read all that is stored; `tell` is told how far they are."""
-    return [*QUICK, ("stored", functools.partial(examine_stored, tell=tell))]
+    return [*QUICK, ("identity provider", examine_provider), ("stored", functools.partial(examine_stored, tell=tell))]

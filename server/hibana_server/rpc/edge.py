@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, TypeAlias, cast
 
 import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
 
-from hibana_server.auth.tokens import TokenVerifier
+from hibana_server.auth.issuer import KeysNeeded
 from hibana_server.domain.access import Action, require
-from hibana_server.domain.errors import HibanaError, Internal, Invalid, Unauthenticated
+from hibana_server.domain.callers import Caller
+from hibana_server.domain.errors import Exhausted, HibanaError, Internal, Invalid, Unauthenticated
 from hibana_server.rpc.access_rules import ACCESS_RULES
 from hibana_server.rpc.calls import CURRENT, CurrentCall, current_caller
+from hibana_server.rpc.entrance import Entrance
 from hibana_server.rpc.errors import DETAILS_KEY, code_of, status_of
-from hibana_server.rpc.tls import peer_name
+from hibana_server.rpc.tls import identities, peer_name
 from hibana_server.rpc.validate import validate
 from hibana_server.telemetry.metrics import Metrics
 from hibana_server.telemetry.traces import Traces
@@ -39,27 +41,20 @@ Read = Callable[[bytes], Message]
 """Makes a message of its bytes. Raises DecodeError."""
 
 _AUTHORIZATION = "authorization"
+_FAILURES = frozenset({"TOKEN_INVALID", "TOKEN_EXPIRED"})
+"""Reasons of those who tried credentials. Without any nothing was tried."""
 _MAKE_ONE = "send `authorization: Bearer TOKEN`; make a token with `hibana-server token --subject NAME --data-dir DIR`"
 
 
 class Edge(grpc.GenericRpcHandler):
     """Every service's methods, each with what happens around it. Registered with the server as the only handler."""
 
-    def __init__(
-        self,
-        verifier: TokenVerifier,
-        metrics: Metrics,
-        *,
-        access_log: bool,
-        with_peers: bool,
-        traces: Traces | None = None,
-    ) -> None:
-        self._verifier = verifier
+    def __init__(self, entrance: Entrance, metrics: Metrics, *, access_log: bool, traces: Traces | None = None) -> None:
+        self._verifier = entrance.verifier
         self._metrics = metrics
         self._traces = traces
         self._access_log = access_log
-        self._with_peers = with_peers
-        """Whether callers show certificates."""
+        self._entrance = entrance
         self._services: list[grpc.GenericRpcHandler] = []
         self._methods: dict[str, tuple[Handler, bool]] = {}
         """Method -> its handler, and whether it needs a token. Filled by first calls, with real methods only."""
@@ -82,15 +77,24 @@ class Edge(grpc.GenericRpcHandler):
         if known is None:
             return None
         handler, needs_token = known
-        if not needs_token:
-            return handler
+        return self._identified(method, handler, handler_call_details) if needs_token else handler
+
+    def _identified(self, method: str, handler: Handler, handler_call_details: grpc.HandlerCallDetails) -> Handler:
+        """Return the handler with its caller set, or what refuses the credentials."""
         pairs = handler_call_details.invocation_metadata or ()
         metadata: dict[str, Any] = dict(pairs)
         call = CurrentCall(method, metadata.get("x-request-id", ""), metadata.get("traceparent", ""))
+        token = ""
         try:
             if len(metadata) != len(pairs) and sum(key == _AUTHORIZATION for key, _ in pairs) > 1:
                 raise Unauthenticated(f"several credentials in one call; {_MAKE_ONE}")
-            call.caller = self._verifier.verify(_bearer_token(metadata.get(_AUTHORIZATION)))
+            authorization = metadata.get(_AUTHORIZATION)
+            if authorization is None and self._entrance.peers:
+                return self._judge_inside(handler, call, self._peer)
+            token = _bearer_token(authorization)
+            call.caller = self._verifier.verify(token)
+        except KeysNeeded:
+            return self._judge_inside(handler, call, lambda _context: self._verifier.verify_with_fresh_keys(token))
         except HibanaError as error:
             return self._refuse(call, error)
         except Exception:
@@ -111,25 +115,60 @@ class Edge(grpc.GenericRpcHandler):
 
     def _refuse(self, call: CurrentCall, error: HibanaError) -> Handler:
         async def refuse(_requests: AsyncIterator[Any], context: Context) -> None:
-            self._finish(call, code_of(error).name, error.reason)
-            await _abort(context, error)
+            await self._turn_away(call, context, error)
 
         # Whatever the kind of the RPC: a streaming handler is the one that grpc starts without reading a message.
         return grpc.stream_stream_rpc_method_handler(refuse)
 
+    def _judge_inside(
+        self, handler: Handler, call: CurrentCall, judge: Callable[[Context], Awaitable[Caller]]
+    ) -> Handler:
+        """Serve a call whose caller can be told only with the connection at hand, or after keys have been fetched."""
+        inner = _method_of(handler)
+
+        async def serve(received: Any, context: Context) -> Any:
+            try:
+                call.caller = await judge(context)
+            except HibanaError as error:
+                await self._turn_away(call, context, error)
+            CURRENT.set(call)
+            return await inner(received, context)
+
+        return _maker(handler)(serve, request_deserializer=None, response_serializer=handler.response_serializer)
+
+    async def _peer(self, context: Context) -> Caller:
+        return self._entrance.peers.caller(identities(context.auth_context()))
+
+    async def _turn_away(self, call: CurrentCall, context: Context, error: HibanaError) -> None:
+        """End a call without a caller; an address that fails too often is told to wait, and gets no more log lines."""
+        if error.reason in _FAILURES:
+            try:
+                self._entrance.failures.failed(context.peer())
+            except Exhausted as limit:
+                self._metrics.call(call.method, code_of(limit).name, time.perf_counter() - call.started)
+                await _abort(context, limit)
+        self._finish(call, code_of(error).name, error.reason)
+        await _abort(context, error)
+
     def _wrap(self, method: str, handler: Handler) -> Handler:
-        methods = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
-        inner: Any = next(m for m in methods if m is not None)
+        inner = _method_of(handler)
         for_admins = ACCESS_RULES[method].for_admins and not getattr(inner, "not_served", False)
         read = cast("Read", handler.request_deserializer)
-        streaming, with_peers = handler.request_streaming, self._with_peers
+        streaming, with_peers, budget = (
+            handler.request_streaming,
+            self._entrance.with_certificates,
+            self._entrance.budget,
+        )
 
         async def serve(received: Any, context: Context) -> Any:
             call = CURRENT.get()
             if with_peers:
                 call.peer = peer_name(context.auth_context())
             code, reason = "OK", ""
+            held = 0
             try:
+                if not streaming:
+                    held = budget.take(len(received))
                 request = _each_read(received, read) if streaming else _read(received, read)
                 received = None  # megabytes, perhaps, for as long as the call waits
                 if for_admins:
@@ -149,15 +188,10 @@ class Edge(grpc.GenericRpcHandler):
                 code, reason = "INTERNAL", "INTERNAL"
                 await _abort(context, _defect(call))
             finally:
+                budget.give_back(held)
                 self._finish(call, code, reason)
 
-        make = {
-            (False, False): grpc.unary_unary_rpc_method_handler,
-            (False, True): grpc.unary_stream_rpc_method_handler,
-            (True, False): grpc.stream_unary_rpc_method_handler,
-            (True, True): grpc.stream_stream_rpc_method_handler,
-        }[handler.request_streaming, handler.response_streaming]
-        return make(
+        return _maker(handler)(
             serve,
             # Requests are read above: what grpc cannot read it answers with UNKNOWN and the exception's text.
             request_deserializer=None,
@@ -173,6 +207,21 @@ class Edge(grpc.GenericRpcHandler):
             return
         told = {"reason": reason} if reason else {}
         log.info("call", code=code, ms=round(seconds * 1000, 3), **told, **call.log_fields())
+
+
+def _method_of(handler: Handler) -> Any:
+    methods = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
+    return next(method for method in methods if method is not None)
+
+
+def _maker(handler: Handler) -> Callable[..., Handler]:
+    """Return what makes handlers of the same kind."""
+    return {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }[handler.request_streaming, handler.response_streaming]
 
 
 def _bearer_token(authorization: str | None) -> str:

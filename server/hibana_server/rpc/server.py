@@ -17,9 +17,9 @@ from hibana.v1 import (
     module_registry_pb2,
     module_registry_pb2_grpc,
 )
-from hibana_server.auth.tokens import TokenVerifier
 from hibana_server.rpc.admin import AdminServicer
 from hibana_server.rpc.edge import Edge
+from hibana_server.rpc.entrance import Entrance
 from hibana_server.rpc.executor import ExecutionServices, ExecutorServicer
 from hibana_server.rpc.registry import ModuleRegistryServicer, RegistryServices
 from hibana_server.rpc.tls import Credentials
@@ -78,18 +78,17 @@ def build(
     *,
     registry: RegistryServices,
     executions: ExecutionServices,
-    verifier: TokenVerifier,
+    entrance: Entrance,
     metrics: Metrics,
     traces: Traces | None,
     access_log: bool,
-    with_peers: bool,
     with_reflection: bool,
     upload_stall_seconds: float,
 ) -> RpcServer:
     """Build the server; ports are added and it is started by whoever called this."""
-    server = grpc.aio.server(options=_OPTIONS)
+    server = grpc.aio.server(options=(*_OPTIONS, ("grpc.max_allowed_incoming_connections", entrance.connections)))
     # What the generated functions register with; it passes for a server as far as they ask.
-    edge: Any = Edge(verifier, metrics, access_log=access_log, with_peers=with_peers, traces=traces)
+    edge: Any = Edge(entrance, metrics, access_log=access_log, traces=traces)
     module_registry_pb2_grpc.add_ModuleRegistryServicer_to_server(
         ModuleRegistryServicer(registry, upload_stall_seconds), edge
     )

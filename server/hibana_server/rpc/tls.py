@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -115,6 +115,13 @@ def peer_name(properties: Mapping[str, Iterable[bytes]]) -> str:
         for value in properties.get(name, ()):
             return value.decode("utf-8", "replace")
     return ""
+
+
+def identities(properties: Mapping[str, Iterable[bytes]]) -> Iterator[str]:
+    """Yield the names that a verified certificate may stand for: SPIFFE id and alternative names, never the common."""
+    for name in (_SPIFFE, _ALTERNATIVE):
+        for value in properties.get(name, ()):
+            yield value.decode("utf-8", "replace")
 
 
 def _read(path: Path) -> bytes:

@@ -20,6 +20,8 @@ from hibana_server.settings.detached import DetachedSection
 from hibana_server.settings.detached import rules as detached_rules
 from hibana_server.settings.gate import GateSection, LargeGateSection
 from hibana_server.settings.gate import rules as gate_rules
+from hibana_server.settings.identity import JwtSection, LimitsSection
+from hibana_server.settings.identity import rules as identity_rules
 
 PREFIX = "HIBANA_SERVER_"
 
@@ -90,6 +92,9 @@ class TlsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """File of its private key."""
     client_ca: str = ""
     """File of the authority whose certificates callers must show; empty asks for none."""
+    peers: tuple[str, ...] = ()
+    """Who calls with a certificate and without a token, each NAME=ROLE:SUBJECT, as spiffe://mesh/web=service:web; a
+    name that ends in `*` means all that begin so, and the `*` of its subject stands for the rest."""
 
 
 class OtelSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -155,6 +160,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an uploaded module of the system tier may contain."""
     tls: TlsSection = TlsSection()
     """TLS of the gRPC port."""
+    jwt: JwtSection = JwtSection()
+    """Tokens of an identity provider."""
+    limits: LimitsSection = LimitsSection()
+    """What strangers and large requests may take up."""
     otel: OtelSection = OtelSection()
     """Traces for an OpenTelemetry collector."""
     log: LogSection = LogSection()
@@ -260,6 +269,7 @@ def _check(settings: Settings) -> None:
         ("log.format", settings.log.format in ("auto", "json", "text"), "auto, json or text"),
     )
     rules += detached_rules(settings.detached)
+    rules += (*identity_rules(settings.jwt, settings.limits),)
     for section in ("gate_user", "gate_admin", "gate_system"):
         rules += (*gate_rules(section, getattr(settings, section)),)
     for name, holds, accepted in rules:
