@@ -105,6 +105,7 @@ async def unharmed(house: House, case: str) -> AsyncIterator[None]:
     await house.begin(case)
     before, since = census(house.front).private_bytes, house.server.line_count
     yield
+    await house.close_others()
     await next_good_call(house)
     assert house.server.pid == house.front
     await settled(house)
