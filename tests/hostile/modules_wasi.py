@@ -99,6 +99,24 @@ NO_RIGHTS = """
     (call $path_open (i32.const -1) (i32.const -1) (i32.const 0) (i32.const 0) (i32.const -1)
       (i64.const -1) (i64.const -1) (i32.const -1) (i32.const 32))))
 """
+SOCKETS = """
+(module
+  (import "wasi_snapshot_preview1" "sock_accept" (func $accept (param i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "sock_recv" (func $recv (param i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "sock_send" (func $send (param i32 i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "sock_shutdown" (func $shutdown (param i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func $refused (param i32) (if (i32.ne (local.get 0) (i32.const 58)) (then unreachable)))
+  (func (export "run") (local $fd i32)
+    (loop $more
+      (call $refused (call $accept (local.get $fd) (i32.const 0) (i32.const -1)))
+      (call $refused (call $recv (local.get $fd) (i32.const -1) (i32.const -1)
+        (i32.const -1) (i32.const -4) (i32.const 0)))
+      (call $refused (call $send (local.get $fd) (i32.const -8) (i32.const -1) (i32.const 0) (i32.const 65535)))
+      (call $refused (call $shutdown (local.get $fd) (i32.const -1)))
+      (local.set $fd (i32.add (local.get $fd) (i32.const 1)))
+      (br_if $more (i32.lt_u (local.get $fd) (i32.const 200))))))
+"""
 ENVIRONMENT = """
 (module
   (import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
@@ -185,7 +203,9 @@ CASES = theme(
     ends("exit instead of a result", Runs(EXITS_OK), Ending(EXIT), many=100),
     Case("stdin of every size", stdin_of_every_size, 1),
     Case("arguments without end", arguments_without_end, 2),
-    not_runnable("sockets", _imports(WASI_MODULE, "sock_recv", "i32 i32 i32 i32 i32 i32")),
+    ends("sockets on every descriptor", Runs(SOCKETS), Ending(OK), many=100),
+    not_runnable("sockets of another type", _imports(WASI_MODULE, "sock_recv", "i32 i32")),
+    not_runnable("sockets that WASI does not have", _imports(WASI_MODULE, "sock_open", "i32 i32 i32")),
     not_runnable("an outdated interface", _imports("wasi_unstable", "fd_write", "i32 i32 i32 i32")),
     not_runnable("WASI of another type", _imports(WASI_MODULE, "fd_write", "i64 i32 i32 i32")),
     not_runnable("env.log in the user tier", _imports("env", "log", "i32 i32 i32", "")),

@@ -99,7 +99,12 @@ def test_maximum_beyond_the_tier_is_told_and_runs() -> None:
         ('(import "env" "seed" (func (result i32)))', set()),
         ('(import "env" "exec" (func))', set()),
         ('(import "Env" "abort" (func))', set()),
-        ('(import "wasi_snapshot_preview1" "sock_send" (func (param i32 i32 i32 i32 i32) (result i32)))', set()),
+        (
+            '(import "wasi_snapshot_preview1" "sock_send" (func (param i32 i32 i32 i32 i32) (result i32)))',
+            {Tier.USER, Tier.SYSTEM, Tier.ADMIN},
+        ),
+        ('(import "wasi_snapshot_preview1" "sock_send" (func (param i32 i32) (result i32)))', set()),
+        ('(import "wasi_snapshot_preview1" "sock_open" (func (param i32 i32 i32) (result i32)))', set()),
         ('(import "wasi_snapshot_preview1" "fd_write" (func (param i32)))', set()),
         ('(import "wasi_snapshot_preview1" "fork" (func))', set()),
         ('(import "wasi_unstable" "fd_close" (func (param i32) (result i32)))', set()),

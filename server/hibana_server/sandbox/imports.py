@@ -1,8 +1,8 @@
 """What a module may import, by exact module, name and type: the gate judges by this table, the worker links by it.
 
-Two kinds of import exist. ABI imports come with a toolchain and are open to every tier: WASI preview 1 without
-sockets, wasm-bindgen's glue (traps when called), AssemblyScript's abort, seed and trace. Host functions are
-granted by a tier's policy under the name `module.name`.
+Two kinds of import exist. ABI imports come with a toolchain and are open to every tier: WASI preview 1 (its
+sockets answer ENOTSUP), wasm-bindgen's glue (traps when called), AssemblyScript's abort, seed and trace.
+Host functions are granted by a tier's policy under the name `module.name`.
 
 Types are spelled as in the WebAssembly text format (i32, i64, f32, f64).
 """
@@ -80,12 +80,16 @@ WASI_FUNCTIONS: Mapping[str, FunctionType] = _table(
         "proc_raise": "i32 -> i32",
         "random_get": "i32 i32 -> i32",
         "sched_yield": "-> i32",
+        "sock_accept": "i32 i32 i32 -> i32",
+        "sock_recv": "i32 i32 i32 i32 i32 i32 -> i32",
+        "sock_send": "i32 i32 i32 i32 i32 -> i32",
+        "sock_shutdown": "i32 i32 -> i32",
     }
 )
-"""WASI preview 1 as it is granted to every tier: no sockets, and no directory is ever opened for a guest."""
+"""WASI preview 1 as it is granted to every tier. No directory is ever opened for a guest."""
 
 WASI_SOCKETS = frozenset({"sock_accept", "sock_recv", "sock_send", "sock_shutdown"})
-"""The rest of WASI preview 1, granted to nobody."""
+"""Functions of it that can be imported, since language runtimes do, and that do nothing but answer ENOTSUP."""
 
 HOST_FUNCTIONS: Mapping[str, tuple[FunctionType, ...]] = MappingProxyType(
     {
@@ -170,8 +174,6 @@ def _judge_host(module: str, name: str, kind: FunctionType, host_functions: froz
 
 
 def _judge_wasi(name: str, kind: FunctionType) -> Granted | NotGranted:
-    if name in WASI_SOCKETS:
-        return NotGranted("opens the network, which no module may", "Build without sockets.")
     expected = WASI_FUNCTIONS.get(name)
     if expected is None:
         return NotGranted("is no function of WASI preview 1", "Rebuild with a toolchain that targets wasm32-wasip1.")
@@ -187,7 +189,7 @@ def _other_type(kind: FunctionType, expected: tuple[FunctionType, ...]) -> NotGr
 
 def _fix(host_functions: frozenset[str]) -> str:
     served = ", ".join(sorted(host_functions & HOST_FUNCTIONS.keys())) or "no host functions"
-    return f"Remove the import; provided are WASI preview 1 without sockets and {served}."
+    return f"Remove the import; provided are WASI preview 1 and {served}."
 
 
 def spell(kind: FunctionType) -> str:

@@ -9,6 +9,7 @@ import wasmtime
 
 from hibana_server.domain.executions import Outcome, Stream
 from hibana_server.sandbox.frames import LOG_OVERHEAD
+from hibana_server.sandbox.imports import WASI_FUNCTIONS, WASI_SOCKETS
 from tests.framework.guests import Bench
 from tests.framework.wasm import wat
 from tests.integration.sandbox.conftest import OpenPool
@@ -102,7 +103,8 @@ async def test_what_one_call_was_granted_the_next_is_not(bench: Bench) -> None:
         '(import "env" "log" (global i32))',
         '(import "env" "fetch" (func (param i32 i32) (result i32)))',
         '(import "env" "system" (func))',
-        '(import "wasi_snapshot_preview1" "sock_send" (func (param i32 i32 i32 i32 i32) (result i32)))',
+        '(import "wasi_snapshot_preview1" "sock_send" (func (param i32 i32) (result i32)))',
+        '(import "wasi_snapshot_preview1" "sock_open" (func (param i32 i32 i32) (result i32)))',
         '(import "wasi_snapshot_preview1" "fd_write" (func (param i32) (result i32)))',
         '(import "\\1b[2J" "\\00" (func))',
     ],
@@ -129,6 +131,34 @@ async def test_assemblyscripts_seed_and_trace(bench: Bench) -> None:
     assert first != second
     end, _ = await bench.run("sandbox_glue", "trace")
     assert end.outcome is Outcome.OK
+
+
+ENOTSUP = 58
+
+
+@pytest.mark.parametrize("name", sorted(WASI_SOCKETS))
+@pytest.mark.parametrize("given", [0, 1, 3, 65535, 65536, -1, -(2**31)])
+async def test_sockets_are_not_supported_and_touch_nothing(bench: Bench, name: str, given: int) -> None:
+    """Whatever descriptor, pointer and length a guest passes: the error code, and its memory stays as it was."""
+    count = len(WASI_FUNCTIONS[name].parameters)
+    passed = "(local.get 0) " * count
+    module = wat(
+        f"""(module
+          (import "wasi_snapshot_preview1" "{name}" (func $call (param {"i32 " * count}) (result i32)))
+          (memory (export "memory") 1)
+          (func (export "run") (param i32) (result i32 i32)
+            (local $at i32) (local $sum i32) (local $code i32)
+            (local.set $code (call $call {passed}))
+            (loop $next
+              (local.set $sum (i32.or (local.get $sum) (i32.load (local.get $at))))
+              (local.set $at (i32.add (local.get $at) (i32.const 4)))
+              (br_if $next (i32.lt_u (local.get $at) (i32.const 65536))))
+            (local.get $code) (local.get $sum)))"""
+    )
+    end, listener = await bench.run(module, "run", given)
+    assert end.outcome is Outcome.OK
+    assert end.results == (ENOTSUP, 0)
+    assert not listener.pieces
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ from typing import Any
 import wasmtime
 
 from hibana_server.domain.text import clean, cut_utf8
-from hibana_server.sandbox.imports import WASI_MODULE, FunctionType, Provider, judge_function
+from hibana_server.sandbox.imports import WASI_MODULE, WASI_SOCKETS, FunctionType, Provider, judge_function
 from hibana_server.sandbox.imports import Granted as ImportGranted
 from hibana_server.sandbox.worker.call_state import CallState
 from hibana_server.sandbox.worker.native import MEMORY_KIND, NO_FINALIZER, check, core_type, ffi
-from hibana_server.sandbox.worker.wasi import poll_oneoff
+from hibana_server.sandbox.worker.wasi import NOT_SUPPORTED, poll_oneoff
 
 MAX_LOG_BYTES = 4096
 MAX_ABORT_BYTES = 512
@@ -144,6 +144,11 @@ def _exit(state: CallState, _memory: GuestMemory, arguments: list[Any]) -> None:
     raise _Abort
 
 
+def _no_socket(_state: CallState, _memory: GuestMemory, _arguments: list[Any]) -> int:
+    """Tell that there is no network. The engine's own would answer by descriptor; this one reads nothing at all."""
+    return NOT_SUPPORTED
+
+
 _FUNCTIONS: dict[tuple[str, str], HostFunction] = {
     ("env", "abort"): _abort,
     ("env", "log"): _log,
@@ -151,6 +156,7 @@ _FUNCTIONS: dict[tuple[str, str], HostFunction] = {
     ("env", "trace"): _trace,
     (WASI_MODULE, "poll_oneoff"): _poll,
     (WASI_MODULE, "proc_exit"): _exit,
+    **{(WASI_MODULE, name): _no_socket for name in WASI_SOCKETS},
 }
 
 

@@ -22,6 +22,8 @@ _ABSOLUTE = 1
 _CLOCKS: dict[int, Callable[[], int]] = {0: time.time_ns, 1: time.monotonic_ns}
 _MAX_SUBSCRIPTIONS = 1024
 _SUCCESS, _BADF, _FAULT, _INVAL = 0, 8, 21, 28
+NOT_SUPPORTED = 58
+"""ENOTSUP: what every function of sockets answers."""
 _STANDARD_STREAMS = 3
 
 
