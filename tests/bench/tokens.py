@@ -44,11 +44,11 @@ def measure(_server: Server) -> dict[str, float]:
         jwks = Jwks(str(file), ALGORITHMS, lambda: None)
         asyncio.run(jwks.refresh())
     verifier = TokenVerifier(b"o" * 32, Issuer(IssuerRules((ISSUER,), (AUDIENCE,)), secret=SECRET, jwks=jwks))
-    figures = {"token HS256 cold us": cold_us(verifier, lambda n: jwt.encode(claims(jti=n), SECRET, "HS256"))}
+    figures = {"token HS256 cold us": cold_us(verifier, lambda n: jwt.encode(claims(jti=str(n)), SECRET, "HS256"))}
     for algorithm, key in keys.items():
 
         def sign(number: int, key: SigningKey = key) -> str:
-            return key.sign(claims(jti=number))
+            return key.sign(claims(jti=str(number)))
 
         figures[f"token {algorithm} cold us"] = cold_us(verifier, sign)
     same = keys["ES256"].sign(claims())
