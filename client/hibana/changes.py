@@ -35,6 +35,7 @@ class ChangeCalls:
         labels: Mapping[str, str] | None = None,
         limits: ModuleLimits | None = None,
         status: Status | str | None = None,
+        sensitive_input: bool | None = None,
         etag: str = "",
         validate_only: bool = False,
         request_id: str = "",
@@ -43,7 +44,8 @@ class ChangeCalls:
         """Change what is given (None leaves it as it is) and return the module.
 
         `allowed_users` and `labels` replace what was there; `limits=ModuleLimits()` takes the
-        tier's. `status`: `active` or `disabled`. `validate_only` checks and changes nothing.
+        tier's. `status`: `active` or `disabled`. `sensitive_input`: keep what callers pass in out of their
+        records. `validate_only` checks and changes nothing.
         """
         message = module_pb2.Module(name=ref, etag=etag)
         mask = []
@@ -62,6 +64,9 @@ class ChangeCalls:
         if limits is not None:
             message.limits.CopyFrom(convert.module_limits(limits))
             mask.append("limits")
+        if sensitive_input is not None:
+            message.sensitive_input = sensitive_input
+            mask.append("sensitive_input")
         if status:
             number = convert.enum_number(module_pb2.ModuleStatus.DESCRIPTOR, "MODULE_STATUS_", status)
             message.status = cast("Any", number)

@@ -95,6 +95,7 @@ def module(m: module_pb2.Module) -> mo.Module:
         description=m.description,
         status=STATUSES.get(m.status, mo.Status.UNKNOWN),
         is_public=m.is_public,
+        sensitive_input=m.sensitive_input,
         allowed_users=tuple(m.allowed_users),
         limits=mo.ModuleLimits(
             memory_bytes=limits.memory_bytes or None,
@@ -176,10 +177,15 @@ def module_spec(
     allowed_users: Iterable[str],
     labels: Mapping[str, str] | None,
     limits: mo.ModuleLimits | None,
+    sensitive_input: bool = False,
 ) -> module_pb2.ModuleSpec | None:
     """Build the spec of an upload; None where nothing is told, so that an existing module stays as it is."""
     spec = module_pb2.ModuleSpec(
-        description=description, is_public=public, allowed_users=list(allowed_users), labels=dict(labels or {})
+        description=description,
+        is_public=public,
+        allowed_users=list(allowed_users),
+        labels=dict(labels or {}),
+        sensitive_input=sensitive_input,
     )
     if limits is not None:
         spec.limits.CopyFrom(module_limits(limits))
@@ -222,6 +228,7 @@ def _input(m: execution_pb2.ExecutionInput) -> ex.ExecutionInput:
         stdin=m.stdin,
         stdin_bytes=m.stdin_bytes,
         stdin_sha256=m.stdin_sha256,
+        omitted=m.omitted,
     )
 
 

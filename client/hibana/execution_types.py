@@ -133,9 +133,11 @@ class ExecutionInput:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     stdin: bytes
-    """The first 64 KiB."""
+    """The first 64 KiB, or all of it where asked for whole and kept."""
     stdin_bytes: int
     stdin_sha256: str
+    omitted: bool = False
+    """Whether nothing of it was recorded, as the caller or the module asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ class ExecutionCalls:
         timeout: float | None = None,
         memory: int | None = None,
         request_id: str = "",
+        sensitive_input: bool = False,
     ) -> RunResult:
         """Run a function and return how it ended, with its output.
 
@@ -57,6 +58,7 @@ class ExecutionCalls:
 
         A `request_id` makes the run one that happens once: the same call with the same id is answered
         the same for as long as the record is kept, and is made again here when the connection breaks.
+        `sensitive_input` keeps what is passed in out of the record.
         """
         request = executor_pb2.InvokeRequest(
             module=ref,
@@ -67,6 +69,7 @@ class ExecutionCalls:
             stdin=stdin,
             limits=_limits(timeout, memory),
             request_id=request_id,
+            sensitive_input=sensitive_input,
         )
         connection = self._connection
         answer: executor_pb2.InvokeResponse = await connection.unary(
@@ -102,6 +105,7 @@ class ExecutionCalls:
         timeout: float | None = None,
         memory: int | None = None,
         request_id: str = "",
+        sensitive_input: bool = False,
     ) -> EventStream:
         """Run a function and tell what happens while it does. Parameters as for `run`.
 
@@ -116,6 +120,7 @@ class ExecutionCalls:
             stdin=stdin,
             limits=_limits(timeout, memory),
             request_id=request_id,
+            sensitive_input=sensitive_input,
         )
         connection = self._connection
 
@@ -135,6 +140,7 @@ class ExecutionCalls:
         timeout: float | None = None,
         memory: int | None = None,
         request_id: str = "",
+        sensitive_input: bool = False,
     ) -> Execution:
         """Start a run that goes on by itself, and return its record so far. Parameters as for `run`.
 
@@ -150,6 +156,7 @@ class ExecutionCalls:
             stdin=stdin,
             limits=_limits(timeout, memory),
             request_id=request_id or new_request_id(),
+            sensitive_input=sensitive_input,
         )
         connection = self._connection
         answer = await connection.unary(connection.executor.StartExecution, request)
@@ -164,9 +171,12 @@ class ExecutionCalls:
         """
         return WatchStream(self._connection, name, after, timeout, self._signatures)
 
-    async def execution(self, name: str, *, timeout: float | None = None) -> Execution:
-        """Return the record of an execution, with input and output. `timeout`: seconds, retries included."""
-        request = executor_pb2.GetExecutionRequest(name=name)
+    async def execution(self, name: str, *, whole: bool = False, timeout: float | None = None) -> Execution:
+        """Return the record of an execution, with input and output. `timeout`: seconds, retries included.
+
+        stdin, stdout and stderr come with their first 64 KiB, or `whole` as far as the service keeps them.
+        """
+        request = executor_pb2.GetExecutionRequest(name=name, whole=whole)
         connection = self._connection
         answer = await connection.unary(connection.executor.GetExecution, request, timeout=timeout)
         return convert.execution(answer.execution)

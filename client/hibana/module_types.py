@@ -145,6 +145,8 @@ class Module:
     create_time: datetime | None
     update_time: datetime | None
     delete_time: datetime | None
+    sensitive_input: bool = False
+    """Whether what callers pass in stays out of their records."""
 
 
 @dataclass(frozen=True, slots=True)

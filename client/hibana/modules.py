@@ -37,6 +37,7 @@ class ModuleCalls:
         labels: Mapping[str, str] | None = None,
         description: str = "",
         limits: ModuleLimits | None = None,
+        sensitive_input: bool = False,
         publish: bool = True,
         request_id: str = "",
         progress: Progress | None = None,
@@ -45,7 +46,7 @@ class ModuleCalls:
         """Store a version, and its module when that is new; returns when it is compiled.
 
         `source` is the bytes or a path. What is said about the module (public, allowed users,
-        labels, description, limits) counts when the module is made; for an existing one leave it
+        labels, description, limits, sensitive input) counts when the module is made; for an existing one leave it
         out, or say the same. The same version with the same bytes may be uploaded again. `progress`
         is called with (bytes sent, bytes in all); both are equal while the service compiles.
         """
@@ -56,7 +57,12 @@ class ModuleCalls:
             publish=publish,
             request_id=request_id or new_request_id(),
             module=convert.module_spec(
-                description=description, public=public, allowed_users=allowed_users, labels=labels, limits=limits
+                description=description,
+                public=public,
+                allowed_users=allowed_users,
+                labels=labels,
+                limits=limits,
+                sensitive_input=sensitive_input,
             ),
         )
         return await self._send(header, source, progress, timeout)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import os
 import resource
@@ -27,6 +28,7 @@ from hibana_server.app_identity import opened
 from hibana_server.app_traces import exported_traces, on_done
 from hibana_server.domain.errors import Invalid, Unavailable
 from hibana_server.domain.executions import Outcome
+from hibana_server.domain.ports import ExecutionStore
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier, TierPolicy
 from hibana_server.gateway.ops import OpsApp, OpsServer
 from hibana_server.rpc import server as rpc_server
@@ -48,12 +50,15 @@ from hibana_server.services.housekeeping import Housekeeping, Retention
 from hibana_server.services.insight import Insight
 from hibana_server.services.lifecycle import Lifecycle
 from hibana_server.services.open_records import OpenRecords, take_over
+from hibana_server.services.payloads import Payloads
 from hibana_server.services.registry import Registry
 from hibana_server.services.revocation import Revocation
+from hibana_server.services.unnamed import Unnamed
 from hibana_server.services.uploads import Uploads
 from hibana_server.services.watching import Watching
 from hibana_server.settings.addresses import Address, parse_address, reachable_in_clear
 from hibana_server.settings.detached import DetachedSection
+from hibana_server.settings.executions import ExecutionsSection
 from hibana_server.settings.model import Settings
 from hibana_server.storage.blobs.local import LocalBlobStore
 from hibana_server.storage.data_dir import load_or_create_key, lock_data_dir, open_data_dir
@@ -152,11 +157,12 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
 
         policies = _policies(settings)
         catalog = Catalog(modules, policies)
-        executions = Executions(catalog, artifacts, blobs, pool, records, on_done(metrics, traces))
+        payloads = await _payloads(stack, data_dir.payloads, records, settings.executions)
+        executions = Executions(catalog, artifacts, blobs, pool, records, on_done(metrics, traces), payloads)
         metrics.numbers("executions", lambda: {"running": executions.running})
         detached, watching = _detached(settings.detached, executions, metrics)
-        stack.push_async_callback(_end, asyncio.create_task(OpenRecords(records, executions).watch()))
-        stack.push_async_callback(_end, asyncio.create_task(Revocation(modules, executions).watch()))
+        for watch in (OpenRecords(records, executions).watch(), Revocation(modules, executions).watch()):
+            stack.push_async_callback(_end, asyncio.create_task(watch))
         locks = DigestLocks()
         housekeeping = Housekeeping(modules.upkeep, blobs, locks, _retention(settings))
         stack.push_async_callback(_end, asyncio.create_task(housekeeping.run(settings.registry.sweep_seconds)))
@@ -285,6 +291,18 @@ def _detached(section: DetachedSection, executions: Executions, metrics: Metrics
     metrics.numbers("event_logs", logs.stats)
     metrics.numbers("executions", lambda: {"watchers": watching.watchers})
     return detached, watching
+
+
+async def _payloads(
+    stack: AsyncExitStack, root: Path, records: ExecutionStore, settings: ExecutionsSection
+) -> Payloads:
+    """Open what is kept beside records, and let it be removed when no record names it any more."""
+    blobs = await asyncio.to_thread(functools.partial(LocalBlobStore, root, durable=False))
+    stack.callback(blobs.close)
+    locks = DigestLocks()
+    unnamed = Unnamed(blobs, locks, records.referenced, settings.unnamed_payload_seconds)
+    stack.push_async_callback(_end, asyncio.create_task(unnamed.run(settings.sweep_seconds)))
+    return Payloads(blobs, locks, settings.payload_bytes)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -79,6 +79,7 @@ BOOLEANS = {
     "UploadHeader.publish",
     "UploadHeader.validate_only",
     "ModuleSpec.is_public",
+    "ModuleSpec.sensitive_input",
     "SessionOpen.fresh_instance_per_call",
 }
 INNER = {"hibana.v1.ModuleSpec", "hibana.v1.ModuleLimits", "hibana.v1.CallLimits"}

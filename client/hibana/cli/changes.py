@@ -49,12 +49,17 @@ async def update_command(  # noqa: PLR0913 - the options of the command
     timeout: Annotated[str | None, typer.Option("--timeout", help="Time limit below the tier's, e.g. 2s.")] = None,
     tier_limits: Annotated[bool, typer.Option("--tier-limits", help="Take the tier's limits again.")] = False,
     enable: Annotated[bool | None, typer.Option("--enable/--disable", help="A disabled module cannot be run.")] = None,
+    sensitive_input: Annotated[
+        bool | None,
+        typer.Option("--sensitive-input/--recorded-input", help="Whether callers' input stays out of their records."),
+    ] = None,
     etag: options.Etag = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing.")] = False,
 ) -> None:
     """Change what is said about a module. What you do not name stays as it is."""
     labels = pairs(label or (), "a label")
-    if enable is None and description is None and not any((label, remove_label, memory, timeout, tier_limits)):
+    told = any((label, remove_label, memory, timeout, tier_limits))
+    if enable is None and description is None and sensitive_input is None and not told:
         raise typer.BadParameter("say what to change: --description, --label, --timeout, --disable ...")
     if tier_limits and (memory or timeout):
         raise typer.BadParameter("--tier-limits and --memory or --timeout exclude each other")
@@ -80,6 +85,7 @@ async def update_command(  # noqa: PLR0913 - the options of the command
         labels=new_labels,
         limits=limits,
         status=status,
+        sensitive_input=sensitive_input,
         etag=etag,
         validate_only=dry_run,
     )

@@ -110,7 +110,10 @@ async def run_command(  # noqa: PLR0913 - the options of the command
         str | None, typer.Option("--output", metavar="FILE", help="Write the guest's stdout here.")
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Let the guest's control characters reach the terminal.")] = False,
-    request_id: Annotated[str, typer.Option("--request-id", help="Id kept in the record.")] = "",
+    request_id: Annotated[str, typer.Option("--request-id", help="Run once, however often this is called.")] = "",
+    sensitive_input: Annotated[
+        bool, typer.Option("--sensitive-input", help="Keep what is passed in out of the record.")
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return at once with the execution's name; the run goes on.")
     ] = False,
@@ -138,6 +141,7 @@ async def run_command(  # noqa: PLR0913 - the options of the command
         timeout=duration(timeout),
         memory=byte_size(memory),
         request_id=request_id,
+        sensitive_input=sensitive_input,
     )
     if detach:
         begun = await start(session.client, call)

@@ -28,6 +28,7 @@ class Call:
     timeout: float | None
     memory: int | None
     request_id: str
+    sensitive_input: bool
 
 
 class View(Protocol):
@@ -49,6 +50,7 @@ async def execute(client: hibana.Client, call: Call, *, as_json: bool, raw: bool
         timeout=call.timeout,
         memory=call.memory,
         request_id=call.request_id,
+        sensitive_input=call.sensitive_input,
     )
     result = await show_events(events, as_json=as_json, raw=raw, output=output)
     if result is None:
@@ -68,6 +70,7 @@ async def start(client: hibana.Client, call: Call) -> hibana.Execution:
         timeout=call.timeout,
         memory=call.memory,
         request_id=call.request_id,
+        sensitive_input=call.sensitive_input,
     )
 
 

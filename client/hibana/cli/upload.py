@@ -34,6 +34,9 @@ async def upload_command(  # noqa: PLR0913 - the options of the command
     version: Annotated[str, typer.Option("--version", help="Label of this version, e.g. 1.0.0.")],
     tier: options.TierOption = "user",
     public: Annotated[bool, typer.Option("--public", help="Let every authenticated caller run it.")] = False,
+    sensitive_input: Annotated[
+        bool, typer.Option("--sensitive-input", help="Keep callers' input out of their records.")
+    ] = False,
     allow: Annotated[
         list[str] | None, typer.Option("--allow", metavar="USER", help="Let this caller run it. Repeatable.")
     ] = None,
@@ -58,6 +61,7 @@ async def upload_command(  # noqa: PLR0913 - the options of the command
             version=version,
             tier=tier,
             public=public,
+            sensitive_input=sensitive_input,
             allowed_users=allow or (),
             labels=labels,
             description=description,

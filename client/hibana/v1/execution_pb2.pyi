@@ -538,12 +538,15 @@ class ExecutionInput(_message.Message):
     STDIN_FIELD_NUMBER: _builtins.int
     STDIN_BYTES_FIELD_NUMBER: _builtins.int
     STDIN_SHA256_FIELD_NUMBER: _builtins.int
+    OMITTED_FIELD_NUMBER: _builtins.int
     stdin: _builtins.bytes
     """The first 64 KiB of stdin."""
     stdin_bytes: _builtins.int
     """Size of stdin."""
     stdin_sha256: _builtins.str
     """SHA-256 of all of stdin, lower-case hexadecimal; empty where there was none."""
+    omitted: _builtins.bool
+    """Whether nothing of the input was recorded, as the caller or the module asked; then all of the above is empty."""
     @_builtins.property
     def json_arguments(self) -> _struct_pb2.ListValue:
         """Arguments in JSON form."""
@@ -565,10 +568,11 @@ class ExecutionInput(_message.Message):
         stdin: _builtins.bytes = ...,
         stdin_bytes: _builtins.int = ...,
         stdin_sha256: _builtins.str = ...,
+        omitted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["json_arguments", b"json_arguments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["argv", b"argv", "env", b"env", "json_arguments", b"json_arguments", "stdin", b"stdin", "stdin_bytes", b"stdin_bytes", "stdin_sha256", b"stdin_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["argv", b"argv", "env", b"env", "json_arguments", b"json_arguments", "omitted", b"omitted", "stdin", b"stdin", "stdin_bytes", b"stdin_bytes", "stdin_sha256", b"stdin_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -86,6 +86,7 @@ class ExecuteRequest(_message.Message):
     STDIN_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SENSITIVE_INPUT_FIELD_NUMBER: _builtins.int
     module: _builtins.str
     """Module: `modules/{uid}`, `modules/{uid}/versions/{version}`, `system/NAME`, `admin/NAME`,
     `user/NAME` (the caller's own) or `user/OWNER/NAME`, the last four with optional `@VERSION`. At most 1024 bytes.
@@ -99,6 +100,10 @@ class ExecuteRequest(_message.Message):
     the same method with the same id and the same fields is answered the same, or waits along while it still runs;
     with other fields it is INVALID_ARGUMENT (REQUEST_ID_REUSED). Ids belong to their caller and live as long as the
     record. A refused call leaves none. After a crash the id finds the record, LOST where the guest was running.
+    """
+    sensitive_input: _builtins.bool
+    """Leaves everything that is passed in out of the record: arguments, argv, env and stdin, their sizes and digests.
+    What the function puts out is recorded all the same.
     """
     @_builtins.property
     def typed_arguments(self) -> _value_pb2.ListOfValues:
@@ -132,10 +137,11 @@ class ExecuteRequest(_message.Message):
         stdin: _builtins.bytes = ...,
         limits: Global___CallLimits | None = ...,
         request_id: _builtins.str = ...,
+        sensitive_input: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "json_arguments", b"json_arguments", "limits", b"limits", "typed_arguments", b"typed_arguments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "argv", b"argv", "env", b"env", "function", b"function", "json_arguments", b"json_arguments", "limits", b"limits", "module", b"module", "request_id", b"request_id", "stdin", b"stdin", "typed_arguments", b"typed_arguments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "argv", b"argv", "env", b"env", "function", b"function", "json_arguments", b"json_arguments", "limits", b"limits", "module", b"module", "request_id", b"request_id", "sensitive_input", b"sensitive_input", "stdin", b"stdin", "typed_arguments", b"typed_arguments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_arguments: _TypeAlias = _typing.Literal["typed_arguments", "json_arguments"]  # noqa: Y015
     _WhichOneofArgType_arguments: _TypeAlias = _typing.Literal["arguments", b"arguments"]  # noqa: Y015
@@ -202,6 +208,7 @@ class InvokeRequest(_message.Message):
     STDIN_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SENSITIVE_INPUT_FIELD_NUMBER: _builtins.int
     module: _builtins.str
     """As in ExecuteRequest."""
     function: _builtins.str
@@ -209,6 +216,8 @@ class InvokeRequest(_message.Message):
     stdin: _builtins.bytes
     """As in ExecuteRequest."""
     request_id: _builtins.str
+    """As in ExecuteRequest."""
+    sensitive_input: _builtins.bool
     """As in ExecuteRequest."""
     @_builtins.property
     def typed_arguments(self) -> _value_pb2.ListOfValues:
@@ -242,10 +251,11 @@ class InvokeRequest(_message.Message):
         stdin: _builtins.bytes = ...,
         limits: Global___CallLimits | None = ...,
         request_id: _builtins.str = ...,
+        sensitive_input: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "json_arguments", b"json_arguments", "limits", b"limits", "typed_arguments", b"typed_arguments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "argv", b"argv", "env", b"env", "function", b"function", "json_arguments", b"json_arguments", "limits", b"limits", "module", b"module", "request_id", b"request_id", "stdin", b"stdin", "typed_arguments", b"typed_arguments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "argv", b"argv", "env", b"env", "function", b"function", "json_arguments", b"json_arguments", "limits", b"limits", "module", b"module", "request_id", b"request_id", "sensitive_input", b"sensitive_input", "stdin", b"stdin", "typed_arguments", b"typed_arguments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_arguments: _TypeAlias = _typing.Literal["typed_arguments", "json_arguments"]  # noqa: Y015
     _WhichOneofArgType_arguments: _TypeAlias = _typing.Literal["arguments", b"arguments"]  # noqa: Y015
@@ -587,6 +597,7 @@ class StartExecutionRequest(_message.Message):
     STDIN_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SENSITIVE_INPUT_FIELD_NUMBER: _builtins.int
     module: _builtins.str
     """As in ExecuteRequest."""
     function: _builtins.str
@@ -594,6 +605,8 @@ class StartExecutionRequest(_message.Message):
     stdin: _builtins.bytes
     """As in ExecuteRequest."""
     request_id: _builtins.str
+    """As in ExecuteRequest."""
+    sensitive_input: _builtins.bool
     """As in ExecuteRequest."""
     @_builtins.property
     def typed_arguments(self) -> _value_pb2.ListOfValues:
@@ -627,10 +640,11 @@ class StartExecutionRequest(_message.Message):
         stdin: _builtins.bytes = ...,
         limits: Global___CallLimits | None = ...,
         request_id: _builtins.str = ...,
+        sensitive_input: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "json_arguments", b"json_arguments", "limits", b"limits", "typed_arguments", b"typed_arguments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "argv", b"argv", "env", b"env", "function", b"function", "json_arguments", b"json_arguments", "limits", b"limits", "module", b"module", "request_id", b"request_id", "stdin", b"stdin", "typed_arguments", b"typed_arguments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "argv", b"argv", "env", b"env", "function", b"function", "json_arguments", b"json_arguments", "limits", b"limits", "module", b"module", "request_id", b"request_id", "sensitive_input", b"sensitive_input", "stdin", b"stdin", "typed_arguments", b"typed_arguments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_arguments: _TypeAlias = _typing.Literal["typed_arguments", "json_arguments"]  # noqa: Y015
     _WhichOneofArgType_arguments: _TypeAlias = _typing.Literal["arguments", b"arguments"]  # noqa: Y015
@@ -765,16 +779,22 @@ class GetExecutionRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, `executions/{uid}`."""
+    whole: _builtins.bool
+    """Whether stdin, stdout and stderr come whole, as far as they are kept (4 MiB each unless the service is configured
+    otherwise), and not their first 64 KiB only. Raise the client's receive limit for it.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        whole: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

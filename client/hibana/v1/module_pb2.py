@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16hibana/v1/module.proto\x12\thibana.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"P\n\x0cModuleLimits\x12\x14\n\x0cmemory_bytes\x18\x01 \x01(\x03\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xd6\x01\n\nModuleSpec\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x11\n\tis_public\x18\x02 \x01(\x08\x12\x15\n\rallowed_users\x18\x03 \x03(\t\x12\'\n\x06limits\x18\x04 \x01(\x0b\x32\x17.hibana.v1.ModuleLimits\x12\x31\n\x06labels\x18\x05 \x03(\x0b\x32!.hibana.v1.ModuleSpec.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x9f\x04\n\x06Module\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x04tier\x18\x03 \x01(\x0e\x32\x0f.hibana.v1.Tier\x12\r\n\x05owner\x18\x04 \x01(\t\x12\x13\n\x0bmodule_name\x18\x05 \x01(\t\x12\x11\n\treference\x18\x06 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\'\n\x06status\x18\x08 \x01(\x0e\x32\x17.hibana.v1.ModuleStatus\x12\x11\n\tis_public\x18\t \x01(\x08\x12\x15\n\rallowed_users\x18\n \x03(\t\x12\'\n\x06limits\x18\x0b \x01(\x0b\x32\x17.hibana.v1.ModuleLimits\x12-\n\x06labels\x18\x0c \x03(\x0b\x32\x1d.hibana.v1.Module.LabelsEntry\x12\x14\n\x0clive_version\x18\r \x01(\t\x12\x0c\n\x04\x65tag\x18\x0e \x01(\t\x12/\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65lete_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\'\n\tParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\"\x95\x01\n\x06\x45xport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\nparameters\x18\x02 \x03(\x0b\x32\x14.hibana.v1.Parameter\x12\x0f\n\x07results\x18\x03 \x03(\t\x12\x10\n\x08\x63\x61llable\x18\x04 \x01(\x08\x12\x18\n\x10\x61rguments_schema\x18\x05 \x01(\t\x12\x16\n\x0eresults_schema\x18\x06 \x01(\t\"S\n\x06Import\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x0f\n\x07granted\x18\x05 \x01(\x08\"Y\n\x07\x46inding\x12%\n\x08severity\x18\x01 \x01(\x0e\x32\x13.hibana.v1.Severity\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\"\xa1\x03\n\rModuleVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x17\n\x0fwasm_size_bytes\x18\x04 \x01(\x03\x12)\n\nconvention\x18\x05 \x01(\x0e\x32\x15.hibana.v1.Convention\x12\"\n\x07\x65xports\x18\x06 \x03(\x0b\x32\x11.hibana.v1.Export\x12\"\n\x07imports\x18\x07 \x03(\x0b\x32\x11.hibana.v1.Import\x12\x14\n\x0cmemory_pages\x18\x08 \x01(\x03\x12\x1d\n\x10max_memory_pages\x18\t \x01(\x03H\x00\x88\x01\x01\x12$\n\x08\x66indings\x18\n \x03(\x0b\x32\x12.hibana.v1.Finding\x12\x10\n\x08runnable\x18\x0b \x01(\x08\x12\x11\n\tpublished\x18\x0c \x01(\x08\x12\x0f\n\x07\x63reator\x18\r \x01(\t\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x13\n\x11_max_memory_pages*L\n\x04Tier\x12\x14\n\x10TIER_UNSPECIFIED\x10\x00\x12\x0f\n\x0bTIER_SYSTEM\x10\x01\x12\x0e\n\nTIER_ADMIN\x10\x02\x12\r\n\tTIER_USER\x10\x03*~\n\x0cModuleStatus\x12\x1d\n\x19MODULE_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14MODULE_STATUS_ACTIVE\x10\x01\x12\x1a\n\x16MODULE_STATUS_DISABLED\x10\x02\x12\x19\n\x15MODULE_STATUS_DELETED\x10\x03*\xea\x01\n\nConvention\x12\x1a\n\x16\x43ONVENTION_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43ONVENTION_CORE\x10\x01\x12\x1b\n\x17\x43ONVENTION_PACKED_BYTES\x10\x02\x12\x1b\n\x17\x43ONVENTION_WASM_BINDGEN\x10\x03\x12\x1d\n\x19\x43ONVENTION_ASSEMBLYSCRIPT\x10\x04\x12\x1b\n\x17\x43ONVENTION_WASI_COMMAND\x10\x05\x12\x1b\n\x17\x43ONVENTION_WASI_REACTOR\x10\x06\x12\x18\n\x14\x43ONVENTION_COMPONENT\x10\x07*a\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n\rSEVERITY_INFO\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02\x12\x12\n\x0eSEVERITY_ERROR\x10\x03\x42N\n\rdev.hibana.v1P\x01Z/github.com/hibana/hibana/gen/hibana/v1;hibanav1\xaa\x02\tHibana.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16hibana/v1/module.proto\x12\thibana.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"P\n\x0cModuleLimits\x12\x14\n\x0cmemory_bytes\x18\x01 \x01(\x03\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xef\x01\n\nModuleSpec\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x11\n\tis_public\x18\x02 \x01(\x08\x12\x15\n\rallowed_users\x18\x03 \x03(\t\x12\'\n\x06limits\x18\x04 \x01(\x0b\x32\x17.hibana.v1.ModuleLimits\x12\x31\n\x06labels\x18\x05 \x03(\x0b\x32!.hibana.v1.ModuleSpec.LabelsEntry\x12\x17\n\x0fsensitive_input\x18\x06 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb8\x04\n\x06Module\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x04tier\x18\x03 \x01(\x0e\x32\x0f.hibana.v1.Tier\x12\r\n\x05owner\x18\x04 \x01(\t\x12\x13\n\x0bmodule_name\x18\x05 \x01(\t\x12\x11\n\treference\x18\x06 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\'\n\x06status\x18\x08 \x01(\x0e\x32\x17.hibana.v1.ModuleStatus\x12\x11\n\tis_public\x18\t \x01(\x08\x12\x15\n\rallowed_users\x18\n \x03(\t\x12\'\n\x06limits\x18\x0b \x01(\x0b\x32\x17.hibana.v1.ModuleLimits\x12-\n\x06labels\x18\x0c \x03(\x0b\x32\x1d.hibana.v1.Module.LabelsEntry\x12\x14\n\x0clive_version\x18\r \x01(\t\x12\x0c\n\x04\x65tag\x18\x0e \x01(\t\x12/\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65lete_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fsensitive_input\x18\x12 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\'\n\tParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\"\x95\x01\n\x06\x45xport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\nparameters\x18\x02 \x03(\x0b\x32\x14.hibana.v1.Parameter\x12\x0f\n\x07results\x18\x03 \x03(\t\x12\x10\n\x08\x63\x61llable\x18\x04 \x01(\x08\x12\x18\n\x10\x61rguments_schema\x18\x05 \x01(\t\x12\x16\n\x0eresults_schema\x18\x06 \x01(\t\"S\n\x06Import\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x0f\n\x07granted\x18\x05 \x01(\x08\"Y\n\x07\x46inding\x12%\n\x08severity\x18\x01 \x01(\x0e\x32\x13.hibana.v1.Severity\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\"\xa1\x03\n\rModuleVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x17\n\x0fwasm_size_bytes\x18\x04 \x01(\x03\x12)\n\nconvention\x18\x05 \x01(\x0e\x32\x15.hibana.v1.Convention\x12\"\n\x07\x65xports\x18\x06 \x03(\x0b\x32\x11.hibana.v1.Export\x12\"\n\x07imports\x18\x07 \x03(\x0b\x32\x11.hibana.v1.Import\x12\x14\n\x0cmemory_pages\x18\x08 \x01(\x03\x12\x1d\n\x10max_memory_pages\x18\t \x01(\x03H\x00\x88\x01\x01\x12$\n\x08\x66indings\x18\n \x03(\x0b\x32\x12.hibana.v1.Finding\x12\x10\n\x08runnable\x18\x0b \x01(\x08\x12\x11\n\tpublished\x18\x0c \x01(\x08\x12\x0f\n\x07\x63reator\x18\r \x01(\t\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x13\n\x11_max_memory_pages*L\n\x04Tier\x12\x14\n\x10TIER_UNSPECIFIED\x10\x00\x12\x0f\n\x0bTIER_SYSTEM\x10\x01\x12\x0e\n\nTIER_ADMIN\x10\x02\x12\r\n\tTIER_USER\x10\x03*~\n\x0cModuleStatus\x12\x1d\n\x19MODULE_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14MODULE_STATUS_ACTIVE\x10\x01\x12\x1a\n\x16MODULE_STATUS_DISABLED\x10\x02\x12\x19\n\x15MODULE_STATUS_DELETED\x10\x03*\xea\x01\n\nConvention\x12\x1a\n\x16\x43ONVENTION_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43ONVENTION_CORE\x10\x01\x12\x1b\n\x17\x43ONVENTION_PACKED_BYTES\x10\x02\x12\x1b\n\x17\x43ONVENTION_WASM_BINDGEN\x10\x03\x12\x1d\n\x19\x43ONVENTION_ASSEMBLYSCRIPT\x10\x04\x12\x1b\n\x17\x43ONVENTION_WASI_COMMAND\x10\x05\x12\x1b\n\x17\x43ONVENTION_WASI_REACTOR\x10\x06\x12\x18\n\x14\x43ONVENTION_COMPONENT\x10\x07*a\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n\rSEVERITY_INFO\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02\x12\x12\n\x0eSEVERITY_ERROR\x10\x03\x42N\n\rdev.hibana.v1P\x01Z/github.com/hibana/hibana/gen/hibana/v1;hibanav1\xaa\x02\tHibana.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,32 +38,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODULESPEC_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_MODULE_LABELSENTRY']._loaded_options = None
   _globals['_MODULE_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_TIER']._serialized_start=1736
-  _globals['_TIER']._serialized_end=1812
-  _globals['_MODULESTATUS']._serialized_start=1814
-  _globals['_MODULESTATUS']._serialized_end=1940
-  _globals['_CONVENTION']._serialized_start=1943
-  _globals['_CONVENTION']._serialized_end=2177
-  _globals['_SEVERITY']._serialized_start=2179
-  _globals['_SEVERITY']._serialized_end=2276
+  _globals['_TIER']._serialized_start=1786
+  _globals['_TIER']._serialized_end=1862
+  _globals['_MODULESTATUS']._serialized_start=1864
+  _globals['_MODULESTATUS']._serialized_end=1990
+  _globals['_CONVENTION']._serialized_start=1993
+  _globals['_CONVENTION']._serialized_end=2227
+  _globals['_SEVERITY']._serialized_start=2229
+  _globals['_SEVERITY']._serialized_end=2326
   _globals['_MODULELIMITS']._serialized_start=102
   _globals['_MODULELIMITS']._serialized_end=182
   _globals['_MODULESPEC']._serialized_start=185
-  _globals['_MODULESPEC']._serialized_end=399
-  _globals['_MODULESPEC_LABELSENTRY']._serialized_start=354
-  _globals['_MODULESPEC_LABELSENTRY']._serialized_end=399
-  _globals['_MODULE']._serialized_start=402
-  _globals['_MODULE']._serialized_end=945
-  _globals['_MODULE_LABELSENTRY']._serialized_start=354
-  _globals['_MODULE_LABELSENTRY']._serialized_end=399
-  _globals['_PARAMETER']._serialized_start=947
-  _globals['_PARAMETER']._serialized_end=986
-  _globals['_EXPORT']._serialized_start=989
-  _globals['_EXPORT']._serialized_end=1138
-  _globals['_IMPORT']._serialized_start=1140
-  _globals['_IMPORT']._serialized_end=1223
-  _globals['_FINDING']._serialized_start=1225
-  _globals['_FINDING']._serialized_end=1314
-  _globals['_MODULEVERSION']._serialized_start=1317
-  _globals['_MODULEVERSION']._serialized_end=1734
+  _globals['_MODULESPEC']._serialized_end=424
+  _globals['_MODULESPEC_LABELSENTRY']._serialized_start=379
+  _globals['_MODULESPEC_LABELSENTRY']._serialized_end=424
+  _globals['_MODULE']._serialized_start=427
+  _globals['_MODULE']._serialized_end=995
+  _globals['_MODULE_LABELSENTRY']._serialized_start=379
+  _globals['_MODULE_LABELSENTRY']._serialized_end=424
+  _globals['_PARAMETER']._serialized_start=997
+  _globals['_PARAMETER']._serialized_end=1036
+  _globals['_EXPORT']._serialized_start=1039
+  _globals['_EXPORT']._serialized_end=1188
+  _globals['_IMPORT']._serialized_start=1190
+  _globals['_IMPORT']._serialized_end=1273
+  _globals['_FINDING']._serialized_start=1275
+  _globals['_FINDING']._serialized_end=1364
+  _globals['_MODULEVERSION']._serialized_start=1367
+  _globals['_MODULEVERSION']._serialized_end=1784
 # @@protoc_insertion_point(module_scope)

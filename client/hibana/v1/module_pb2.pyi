@@ -210,10 +210,13 @@ class ModuleSpec(_message.Message):
     ALLOWED_USERS_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    SENSITIVE_INPUT_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     """Plain text for people, at most 4096 bytes of UTF-8."""
     is_public: _builtins.bool
     """Whether every authenticated caller may run the module (user tier only)."""
+    sensitive_input: _builtins.bool
+    """Whether what callers pass in stays out of the records of their executions, whatever they ask for."""
     @_builtins.property
     def allowed_users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Subjects of the callers who may run the module besides its owner (user tier only), at most 1000, each at most 256 bytes."""
@@ -234,10 +237,11 @@ class ModuleSpec(_message.Message):
         allowed_users: _abc.Iterable[_builtins.str] | None = ...,
         limits: Global___ModuleLimits | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        sensitive_input: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_users", b"allowed_users", "description", b"description", "is_public", b"is_public", "labels", b"labels", "limits", b"limits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_users", b"allowed_users", "description", b"description", "is_public", b"is_public", "labels", b"labels", "limits", b"limits", "sensitive_input", b"sensitive_input"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -286,6 +290,7 @@ class Module(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     DELETE_TIME_FIELD_NUMBER: _builtins.int
+    SENSITIVE_INPUT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `modules/{uid}`. Never changes."""
     uid: _builtins.str
@@ -308,6 +313,10 @@ class Module(_message.Message):
     """The version that runs when a reference names none; empty while nothing is published."""
     etag: _builtins.str
     """Opaque; changes with every change of the module. Send it back in updates to detect races."""
+    sensitive_input: _builtins.bool
+    """Whether what callers pass in stays out of the records of their executions, whatever they ask for: arguments, argv,
+    env and stdin, their sizes and digests. Holds for calls that begin after it was set.
+    """
     @_builtins.property
     def allowed_users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Who may run it besides the owner. Told to the owner and to admins only."""
@@ -352,10 +361,11 @@ class Module(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         delete_time: _timestamp_pb2.Timestamp | None = ...,
+        sensitive_input: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time", "limits", b"limits", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_users", b"allowed_users", "create_time", b"create_time", "delete_time", b"delete_time", "description", b"description", "etag", b"etag", "is_public", b"is_public", "labels", b"labels", "limits", b"limits", "live_version", b"live_version", "module_name", b"module_name", "name", b"name", "owner", b"owner", "reference", b"reference", "status", b"status", "tier", b"tier", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_users", b"allowed_users", "create_time", b"create_time", "delete_time", b"delete_time", "description", b"description", "etag", b"etag", "is_public", b"is_public", "labels", b"labels", "limits", b"limits", "live_version", b"live_version", "module_name", b"module_name", "name", b"name", "owner", b"owner", "reference", b"reference", "sensitive_input", b"sensitive_input", "status", b"status", "tier", b"tier", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

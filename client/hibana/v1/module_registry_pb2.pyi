@@ -377,7 +377,7 @@ class UpdateModuleRequest(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Fields to change: description, is_public, allowed_users, limits (or limits.memory_bytes, limits.timeout),
-        labels, status (ACTIVE or DISABLED). Empty means all of these that are set; `*` means all of these.
+        labels, status (ACTIVE or DISABLED), sensitive_input. Empty means all of these that are set; `*` means all of these.
         """
 
     def __init__(

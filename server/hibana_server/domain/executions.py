@@ -121,6 +121,15 @@ class Input:
     stdin_size: int = 0
     stdin_sha256: str = ""
 
+    @property
+    def omitted(self) -> bool:
+        """Whether nothing of it was kept, on request; no arguments at all are spelled `[]`."""
+        return not self.arguments_json
+
+
+NOTHING_KEPT = Input(arguments_json="")
+"""The input of a call that asked not to have it recorded: neither content nor sizes nor digests."""
+
 
 @dataclass(slots=True, unsafe_hash=True)
 class CapturedOutput:

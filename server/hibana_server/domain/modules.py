@@ -140,6 +140,8 @@ class Module:
     delete_time: int | None = None
     status_before: Status = Status.ACTIVE
     """What undeleting brings back."""
+    sensitive_input: bool = False
+    """Whether what callers pass in stays out of their records."""
 
     @property
     def etag(self) -> str:

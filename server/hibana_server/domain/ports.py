@@ -7,7 +7,7 @@ tells when it may be called, what it leaves behind and which errors it raises.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -290,6 +290,9 @@ class ExecutionStore(Protocol):
 
     async def sweep_lost(self, now: int) -> int:
         """Turn every record that is not DONE and whose process has no lease at this time into DONE/LOST."""
+
+    async def referenced(self, digests: Collection[str]) -> set[str]:
+        """Return those of these digests (at most 500) that a record names, those not committed yet included."""
 
     async def own_open(self) -> list[str]:
         """Return the uids of the records that this process began and that are not DONE."""

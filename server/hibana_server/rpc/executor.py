@@ -65,6 +65,7 @@ class ExecutorServicer(DetachedMethods):
         typed = request.WhichOneof("arguments") == "typed_arguments"
         run, first = await self._start(request, context, keep_events=True)
         if isinstance(run, Answered):
+            run.execution = await self._executions.payloads.whole(run.execution)
             return await _write_answered(run, context, typed=typed)
         try:
             if first:
@@ -73,7 +74,8 @@ class ExecutorServicer(DetachedMethods):
             else:
                 await write(context, pb.ExecuteResponse(event=started_event(run.execution)))
                 await run.wait()
-                await _write_answered(Answered(run.execution), context, typed=typed, after=STARTED)
+                whole = await self._executions.payloads.whole(run.execution)
+                await _write_answered(Answered(whole), context, typed=typed, after=STARTED)
         except NothingReadError:
             run.stop_events()
             raise Conflict(
@@ -91,8 +93,8 @@ class ExecutorServicer(DetachedMethods):
         typed = request.WhichOneof("arguments") == "typed_arguments"
         run, first = await self._start(request, context, keep_events=False)
         if isinstance(run, Answered):
-            output = run.execution.output
-            return invoke_response(run, output.stdout, output.stderr, typed=typed)
+            output = (await self._executions.payloads.whole(run.execution)).output
+            return invoke_response(run, *_fit(output.stdout, output.stderr), typed=typed)
         try:
             if not first or await run.outlives():
                 await context.send_initial_metadata(((EXECUTION_KEY, execution_name(run.execution.uid)),))
@@ -100,7 +102,7 @@ class ExecutorServicer(DetachedMethods):
         except BaseException:
             run.leave()
             raise
-        stdout, stderr = _fit(run.stdout, run.stderr) if run.stdout or run.stderr else (b"", b"")
+        stdout, stderr = _fit(_head(run.stdout), _head(run.stderr)) if run.stdout or run.stderr else (b"", b"")
         return invoke_response(run, stdout, stderr, typed=typed)
 
     async def CancelExecution(self, request: pb.CancelExecutionRequest, context: Context) -> pb.CancelExecutionResponse:
@@ -111,6 +113,8 @@ class ExecutorServicer(DetachedMethods):
     async def GetExecution(self, request: pb.GetExecutionRequest, context: Context) -> pb.GetExecutionResponse:
         """Return a record."""
         record = await self._executions.get(current_caller(), execution_uid(request.name))
+        if request.whole:
+            record = await self._executions.payloads.whole(record)
         return pb.GetExecutionResponse(execution=pack_execution(record))
 
     async def ListExecutions(self, request: pb.ListExecutionsRequest, context: Context) -> pb.ListExecutionsResponse:
@@ -175,8 +179,11 @@ async def _write_answered(run: Answered, context: Context, *, typed: bool, after
         await write(context, pb.ExecuteResponse(event=event))
 
 
-def _fit(stdout: Capture | None, stderr: Capture | None) -> tuple[bytes, bytes]:
-    out = bytes(stdout.head) if stdout else b""
-    err = bytes(stderr.head) if stderr else b""
+def _head(capture: Capture | None) -> bytes:
+    return bytes(capture.head) if capture is not None else b""
+
+
+def _fit(out: bytes, err: bytes) -> tuple[bytes, bytes]:
+    """Cut stdout and stderr to what an answer holds."""
     out = out[: INVOKE_OUTPUT_BYTES - min(len(err), INVOKE_STDERR_BYTES)]
     return out, err[: INVOKE_OUTPUT_BYTES - len(out)]

@@ -15,7 +15,7 @@ from hibana_server.rpc.times import fill_nanoseconds, pack_time, unpack_seconds
 from hibana_server.services.access_report import Access
 from hibana_server.services.module_change import ModuleChange
 
-FIELDS = ("description", "is_public", "allowed_users", "limits", "labels", "status")
+FIELDS = ("description", "is_public", "allowed_users", "limits", "labels", "status", "sensitive_input")
 """What UpdateModule changes."""
 PATHS = frozenset({*FIELDS, "limits.memory_bytes", "limits.timeout", "*"})
 
@@ -62,6 +62,8 @@ def _fields(module: pb.Module, paths: set[str]) -> ModuleChange:
         values["timeout"] = unpack_seconds(module.limits.timeout) if set_ else None
     if "labels" in paths:
         values["labels"] = tuple(sorted(module.labels.items()))
+    if "sensitive_input" in paths:
+        values["sensitive_input"] = module.sensitive_input
     if "status" in paths:
         values["status"] = STATUSES_BACK[module.status]
     return ModuleChange(**values)  # type: ignore[arg-type] # each has the type of its field, as spelled above

@@ -57,6 +57,8 @@ def unpack_call(request: Request, deadline: float | None) -> Call:
         deadline=deadline,
         request_id=request.request_id,
     )
+    if request.sensitive_input:
+        call.sensitive_input = True
     if request.argv:
         call.argv = tuple(request.argv)
     if request.env:
@@ -209,6 +211,8 @@ def pack_limits(limits: Limits) -> pb.EffectiveLimits:
 
 
 def _pack_input(given: Input) -> pb.ExecutionInput:
+    if given.omitted:
+        return pb.ExecutionInput(omitted=True)
     return pb.ExecutionInput(
         json_arguments=pack_json_text(given.arguments_json),
         argv=given.argv,

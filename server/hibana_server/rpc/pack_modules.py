@@ -54,6 +54,7 @@ def pack_module(module: Module) -> pb.Module:
         description=module.description,
         status=STATUSES[module.status],
         is_public=module.is_public,
+        sensitive_input=module.sensitive_input,
         allowed_users=module.allowed_users,
         limits=_pack_limits(module.limits),
         labels=module.labels,
@@ -131,6 +132,7 @@ def _unpack_spec(spec: pb.ModuleSpec) -> ModuleSpec:
             timeout=unpack_seconds(limits.timeout) if limits.HasField("timeout") else None,
         ),
         labels=tuple(sorted(spec.labels.items())),
+        sensitive_input=spec.sensitive_input,
     )
 
 

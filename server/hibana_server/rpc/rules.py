@@ -74,6 +74,7 @@ _SPEC = message(
         "allowed_users": each(1000, _SUBJECTS),
         "limits": _MODULE_LIMITS,
         "labels": _LABELS,
+        "sensitive_input": ANYTHING,
     }
 )
 _MODULE = message(
@@ -84,6 +85,7 @@ _MODULE = message(
         "allowed_users": each(1000, _SUBJECTS),
         "limits": _MODULE_LIMITS,
         "labels": _LABELS,
+        "sensitive_input": ANYTHING,
         "status": enum(module.ModuleStatus.DESCRIPTOR),
         "etag": _ETAG,
         # What an answer tells and nobody changes: a module that was read may be sent back whole.
@@ -131,6 +133,7 @@ _CALL: Mapping[str, Rule] = {
     "stdin": data(REQUEST_BYTES),
     "limits": _CALL_LIMITS,
     "request_id": _REQUEST_ID,
+    "sensitive_input": ANYTHING,
 }
 _PAGE: Mapping[str, Rule] = {"page_size": _PAGE_SIZE, "page_token": _PAGE_TOKEN}
 _QUOTA: Mapping[str, Rule] = {
@@ -212,7 +215,7 @@ _TABLE: dict[type[Message], Mapping[str, Rule]] = {
     },
     executor.WatchExecutionRequest: {"name": _EXECUTION, "after_sequence": whole(0, _LARGE)},
     executor.CancelExecutionRequest: {"name": _EXECUTION},
-    executor.GetExecutionRequest: {"name": _EXECUTION},
+    executor.GetExecutionRequest: {"name": _EXECUTION, "whole": ANYTHING},
     executor.ListExecutionsRequest: {
         **_PAGE,
         "module": _REFERENCE_FILTER,

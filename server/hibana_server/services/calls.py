@@ -34,6 +34,8 @@ class Call:
     deadline: float | None = None
     """When the RPC ends, on the clock of `time.monotonic`; None without a deadline."""
     request_id: str = ""
+    sensitive_input: bool = False
+    """Whether the input stays out of the record."""
     trace_id: str = ""
     """Of the caller's distributed trace, 32 hex digits; empty where there is none."""
 

@@ -21,6 +21,7 @@ from hibana_server.domain.sandboxes import Artifact, Sandbox
 from hibana_server.services.calls import Call
 from hibana_server.services.event_logs import EventLogs
 from hibana_server.services.executions import Executions
+from hibana_server.services.payloads import Payloads
 from hibana_server.services.plan import Plan
 from hibana_server.services.run import Run
 
@@ -67,6 +68,11 @@ class Detached:
         """Where records go."""
         return self._executions.store
 
+    @property
+    def payloads(self) -> Payloads:
+        """Where what records do not hold goes."""
+        return self._executions.payloads
+
     async def start(self, caller: Caller, call: Call, *, typed: bool, key: RequestKey | None = None) -> Run:
         """Accept a run: its QUEUED row is stored when this returns, and from then on it goes on by itself.
 
@@ -82,7 +88,7 @@ class Detached:
         run.is_long = True
         run.watched_by(self._logs.open(execution.uid), typed=typed)
         self._take(execution.uid, caller.subject, size)
-        executions.add(run, plan.target.module)
+        executions.add(run, plan)
         try:
             await executions.begin(execution)
         except BaseException:

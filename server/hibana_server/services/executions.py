@@ -19,8 +19,9 @@ from hibana_server.domain.requests import RequestKey
 from hibana_server.domain.sandboxes import Artifact, Artifacts, Sandbox, SandboxPool
 from hibana_server.domain.tiers import Tier
 from hibana_server.services import paging
-from hibana_server.services.calls import Call, effective_limits
+from hibana_server.services.calls import RECORDED_BYTES, Call, effective_limits
 from hibana_server.services.catalog import Catalog
+from hibana_server.services.payloads import Payloads
 from hibana_server.services.plan import Plan, judge
 from hibana_server.services.requests import Requests
 from hibana_server.services.run import LONG_RUN, Run
@@ -52,12 +53,14 @@ class Executions:
         pool: SandboxPool,
         store: ExecutionStore,
         on_done: Callable[[Execution, Module], None],
+        payloads: Payloads,
     ) -> None:
         self._catalog = catalog
         self._artifacts = artifacts
         self._blobs = blobs
         self._pool = pool
         self.store = store
+        self.payloads = payloads
         self.requests = Requests(store)
         """Calls with ids go through it."""
         self._looks = 0
@@ -140,7 +143,7 @@ class Executions:
             execution = plan.execution(State.RUNNING, cache)
             job = plan.job(artifact)
             run = Run(execution, job.result_types, sandbox, self, keep_events=keep_events, head_bytes=head_bytes)
-            self.add(run, target.module)
+            self.add(run, plan)
             if keep_events or key is not None:
                 # The first event tells the name, or the caller has chosen an id: a crash must leave a record.
                 has_row = await self.begin(execution)
@@ -180,8 +183,11 @@ class Executions:
             await self._catalog.runnable(caller, reference)
         plan.limits = effective_limits(plan.call, plan.target.ceiling)
 
-    def add(self, run: Run, module: Module) -> None:
+    def add(self, run: Run, plan: Plan) -> None:
         """Take a run among those whose record is not final."""
+        module = plan.target.module
+        if RECORDED_BYTES < len(plan.call.stdin) <= self.payloads.max_bytes and not run.execution.input.omitted:
+            run.stdin = plan.call.stdin
         self._running[run.execution.uid] = (run, module)
         run.seen = self._looks
         if not self._look_is_due:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 
 import structlog
@@ -12,8 +11,7 @@ from hibana_server.domain.errors import HibanaError
 from hibana_server.domain.ids import now_us
 from hibana_server.domain.upkeep import BlobUpkeep, ModuleUpkeep
 from hibana_server.services.digest_locks import DigestLocks
-
-_BATCH = 500
+from hibana_server.services.unnamed import Unnamed
 
 log = structlog.get_logger("hibana.registry")
 
@@ -44,15 +42,8 @@ class Housekeeping:
 
     def __init__(self, modules: ModuleUpkeep, blobs: BlobUpkeep, locks: DigestLocks, retention: Retention) -> None:
         self._modules = modules
-        self._blobs = blobs
-        self._locks = locks
         self._retention = retention
-        self._unnamed: dict[str, float] = {}
-        """Digests that no version named, and since when, on the clock of `time.monotonic`.
-
-        They are counted from when this process first saw them: an operator who started it with the
-        wrong database has that long to notice.
-        """
+        self._unnamed = Unnamed(blobs, locks, modules.referenced, retention.blobs)
 
     async def run(self, every: float) -> None:
         """Do a round now and after every so many seconds, for ever."""
@@ -69,38 +60,7 @@ class Housekeeping:
         """Do one round as of this time, microseconds since 1970. Raises Unavailable."""
         modules = await self._modules.purge(now - _us(self._retention.deleted))
         requests = await self._modules.forget_requests(now - _us(self._retention.requests))
-        return Swept(modules, requests, await self._collect())
-
-    async def _collect(self) -> int:
-        seen: set[str] = set()
-        removed = 0
-        batch: list[str] = []
-        async for digest in self._blobs.digests():
-            batch.append(digest)
-            if len(batch) == _BATCH:
-                removed += await self._collect_some(batch, seen)
-                batch = []
-        removed += await self._collect_some(batch, seen)
-        self._unnamed = {digest: since for digest, since in self._unnamed.items() if digest in seen}
-        return removed
-
-    async def _collect_some(self, digests: list[str], seen: set[str]) -> int:
-        unnamed = set(digests) - await self._modules.referenced(digests)
-        removed = 0
-        for digest in sorted(unnamed):
-            since = self._unnamed.setdefault(digest, time.monotonic())
-            if time.monotonic() - since >= self._retention.blobs and await self._remove(digest):
-                removed += 1
-            else:
-                seen.add(digest)
-        return removed
-
-    async def _remove(self, digest: str) -> bool:
-        async with self._locks.hold(digest):
-            if await self._modules.referenced([digest]):
-                return False
-            await self._blobs.remove(digest)
-            return True
+        return Swept(modules, requests, await self._unnamed.collect())
 
 
 def _us(seconds: float) -> int:

@@ -36,6 +36,7 @@ class ModuleChange:
     timeout: float | Keep | None = KEEP
     """Seconds; None leaves the tier's."""
     labels: tuple[tuple[str, str], ...] | Keep = KEEP
+    sensitive_input: bool | Keep = KEEP
     status: Status | Keep = KEEP
 
     @property
@@ -47,7 +48,7 @@ class ModuleChange:
     def actions(self) -> list[Action]:
         """Return what a caller must be allowed to do to make this change."""
         fields = (self.description, self.is_public, self.allowed_users, self.memory_bytes, self.timeout, self.labels)
-        edits = any(value is not KEEP for value in fields)
+        edits = any(value is not KEEP for value in (*fields, self.sensitive_input))
         # A change of nothing is an edit as well: what it answers is for those who may edit.
         disables = self.status is not KEEP
         return [Action.EDIT] * (edits or not disables) + [Action.DISABLE] * disables
@@ -76,6 +77,7 @@ def changed(caller: Caller, module: Module, change: ModuleChange, etag: str, now
         ),
         labels=module.labels if change.labels is KEEP else dict(change.labels),
         status=_new(change.status, module.status),
+        sensitive_input=_new(change.sensitive_input, module.sensitive_input),
     )
     return module if after == module else replace(after, update_time=now)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hibana_server.domain.callers import Caller
-from hibana_server.domain.executions import Cache, Execution, Limits, Requested, State
+from hibana_server.domain.executions import NOTHING_KEPT, Cache, Execution, Limits, Requested, State
 from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.domain.requests import RequestKey
 from hibana_server.domain.sandboxes import Artifact, Job
@@ -29,6 +29,11 @@ class Plan:
     key: RequestKey | None = None
     """There where the call came with an id that is answered again."""
 
+    @property
+    def omits_input(self) -> bool:
+        """Whether nothing of the input goes into the record."""
+        return self.call.sensitive_input or self.target.module.sensitive_input
+
     def execution(self, state: State, cache: Cache | None = None) -> Execution:
         """Make the record of an execution that begins now."""
         target, call = self.target, self.call
@@ -41,7 +46,7 @@ class Plan:
             caller=self.caller.subject,
             function=self.name,
             state=state,
-            input=recorded_input(call, self.arguments, self.function.kinds),
+            input=NOTHING_KEPT if self.omits_input else recorded_input(call, self.arguments, self.function.kinds),
             limits=self.limits,
             create_time=now,
             request_id=call.request_id,

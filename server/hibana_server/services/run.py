@@ -17,6 +17,7 @@ from hibana_server.domain.values import json_text
 from hibana_server.services.calls import RECORDED_BYTES
 from hibana_server.services.event_log import EventLog
 from hibana_server.services.numbering import Numbering
+from hibana_server.services.payloads import Payloads
 
 LONG_RUN = 0.01
 """Seconds after which, at the latest, a run that is answered at once gets its RUNNING row, and its caller its name."""
@@ -63,6 +64,10 @@ class Owner(Protocol):
     def store(self) -> ExecutionStore:
         """Where records go."""
 
+    @property
+    def payloads(self) -> Payloads:
+        """Where what records do not hold goes."""
+
     def finished(self, run: Run) -> None:
         """Take note that the run is over; its record is stored, or could not be."""
 
@@ -81,6 +86,10 @@ class Run:
     """Whether its owner has called it long."""
     readers: Readers | None = None
     """Those who wait for it, where there may be several."""
+    stdin: bytes = b""
+    """All of it, where the record does not hold it and it is to be kept."""
+    _keeping: asyncio.Task[None] | None = None
+    """Keeps what the record does not hold, and stores the record then."""
     seen = 0
     """The owner's last look before the run began."""
     over = False
@@ -112,7 +121,7 @@ class Run:
     ) -> None:
         self.execution = execution
         self.result_types = result_types
-        self._head_bytes = head_bytes
+        self._head_bytes = max(head_bytes, owner.payloads.max_bytes, RECORDED_BYTES)
         self._sandbox = sandbox
         """None while the run is queued."""
         self._owner = owner
@@ -158,22 +167,11 @@ class Run:
 
     def ended(self, end: RunEnd) -> None:
         """Take the end of the guest and store the record."""
-        execution = self.execution
-        execution.state = State.DONE
-        execution.outcome = end.outcome
-        execution.failure = end.failure
-        execution.usage = end.usage
-        results = self.results = end.results
-        written = json_text(results, self.result_types) if results else "[]"
-        execution.output = self._captured(written) if self.stdout or self.stderr else CapturedOutput(written)
-        if self._numbering is not None:
-            execution.events = self._numbering.index(self.result_types, typed=self.typed)
-        execution.end_time = now_us()
-        stored = self._owner.store.finish(execution)
-        if stored.done():
-            self._stored(stored)
+        large = self._large() if self.stdout or self.stderr or self.stdin else None
+        if large:
+            self._keeping = asyncio.create_task(self._keep(large, end, now_us()))
         else:
-            stored.add_done_callback(self._stored)
+            self._store(end, now_us())
 
     # ------------------------------------------------------------ readers ask
 
@@ -241,7 +239,46 @@ class Run:
     # ------------------------------------------------------------ inside
 
     def _capture(self) -> Capture:
-        return Capture(max(self._head_bytes, RECORDED_BYTES))
+        return Capture(self._head_bytes)
+
+    def _large(self) -> dict[str, bytes]:
+        """Return what the record does not hold and is kept beside it, by digest."""
+        most, found = self._owner.payloads.max_bytes, {}
+        for capture in (self.stdout, self.stderr):
+            if capture is not None and RECORDED_BYTES < capture.size <= most:
+                found[capture.sha256] = bytes(capture.head)
+        if self.stdin:
+            found[self.execution.input.stdin_sha256] = self.stdin
+        return found
+
+    async def _keep(self, large: dict[str, bytes], end: RunEnd, time: int) -> None:
+        """Store what the record does not hold, then the record; until then the run is open for everybody."""
+        try:
+            async with self._owner.payloads.kept(large) as digests:
+                self._store(end, time, digests)
+        except BaseException:
+            if self.execution.state is not State.DONE:  # whatever it was: the record is what counts
+                self._store(end, time)
+            raise
+
+    def _store(self, end: RunEnd, time: int, payloads: tuple[str, ...] = ()) -> None:
+        execution = self.execution
+        execution.state = State.DONE
+        execution.outcome = end.outcome
+        execution.failure = end.failure
+        execution.usage = end.usage
+        results = self.results = end.results
+        written = json_text(results, self.result_types) if results else "[]"
+        execution.output = self._captured(written) if self.stdout or self.stderr else CapturedOutput(written)
+        execution.end_time = time
+        execution.payloads = payloads
+        if self._numbering is not None:
+            execution.events = self._numbering.index(self.result_types, typed=self.typed)
+        stored = self._owner.store.finish(execution)
+        if stored.done():
+            self._stored(stored)
+        else:
+            stored.add_done_callback(self._stored)
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, None

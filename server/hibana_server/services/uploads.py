@@ -28,6 +28,7 @@ class ModuleSpec:
     allowed_users: tuple[str, ...] = ()
     limits: ModuleLimits = ModuleLimits()
     labels: tuple[tuple[str, str], ...] = ()
+    sensitive_input: bool = False
 
     @property
     def shared(self) -> bool:
@@ -242,6 +243,7 @@ def _new_module(caller: Caller, upload: Upload, now: int) -> Module:
         allowed_users=spec.allowed_users,
         limits=spec.limits,
         labels=dict(spec.labels),
+        sensitive_input=spec.sensitive_input,
         create_time=now,
         update_time=now,
     )
@@ -254,6 +256,7 @@ def _spec_of(module: Module) -> ModuleSpec:
         allowed_users=tuple(sorted(module.allowed_users)),
         limits=module.limits,
         labels=tuple(sorted(module.labels.items())),
+        sensitive_input=module.sensitive_input,
     )
 
 

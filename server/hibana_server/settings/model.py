@@ -18,6 +18,8 @@ import msgspec
 from hibana_server.settings.addresses import parse_address
 from hibana_server.settings.detached import DetachedSection
 from hibana_server.settings.detached import rules as detached_rules
+from hibana_server.settings.executions import ExecutionsSection
+from hibana_server.settings.executions import rules as executions_rules
 from hibana_server.settings.gate import GateSection, LargeGateSection
 from hibana_server.settings.gate import rules as gate_rules
 from hibana_server.settings.identity import JwtSection, LimitsSection
@@ -152,6 +154,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Runs that go on without their caller, and watching executions."""
     registry: RegistrySection = RegistrySection()
     """What is kept of the past, and for how long."""
+    executions: ExecutionsSection = ExecutionsSection()
+    """What is kept of executions besides their records."""
     gate_user: GateSection = GateSection()
     """What an uploaded module of the user tier may contain."""
     gate_admin: LargeGateSection = LargeGateSection()
@@ -270,6 +274,7 @@ def _check(settings: Settings) -> None:
     )
     rules += detached_rules(settings.detached)
     rules += (*identity_rules(settings.jwt, settings.limits),)
+    rules += executions_rules(settings.executions)
     for section in ("gate_user", "gate_admin", "gate_system"):
         rules += (*gate_rules(section, getattr(settings, section)),)
     for name, holds, accepted in rules:

@@ -14,7 +14,7 @@ from hibana_server.domain.errors import Unavailable
 
 LOCK_NAME = "lock"
 
-_PARTS = ("blobs", "artifacts", "keys")
+_PARTS = ("blobs", "payloads", "artifacts", "keys")
 _FOREIGN_BUT_HARMLESS = frozenset({"lost+found"})
 
 
@@ -28,6 +28,11 @@ class DataDir:
     def blobs(self) -> Path:
         """Directory of the blob store."""
         return self.path / "blobs"
+
+    @property
+    def payloads(self) -> Path:
+        """Directory of what records name by digest; apart from the blobs, which survive power loss."""
+        return self.path / "payloads"
 
     @property
     def artifacts(self) -> Path:

@@ -47,9 +47,13 @@ log = structlog.get_logger("hibana.storage")
 class LocalBlobStore:
     """`domain.ports.BlobStore` in a directory. Call `close` when nothing uses it any more."""
 
-    def __init__(self, root: Path, *, prepare: bool = True) -> None:
-        """Open the directory; unless told not to, make its parts and remove what dead uploads left."""
+    def __init__(self, root: Path, *, prepare: bool = True, durable: bool = True) -> None:
+        """Open the directory; unless told not to, make its parts and remove what dead uploads left.
+
+        What is not `durable` survives `kill -9` and not power loss: nothing waits for the disk then.
+        """
         self._root = root
+        self.durable = durable
         self._incoming = root / "incoming"
         self._quarantine = root / "quarantine"
         self._verified: OrderedDict[str, _Identity] = OrderedDict()
@@ -141,7 +145,8 @@ class LocalBlobStore:
         shard = path.parent
         if not shard.is_dir():
             shard.mkdir(mode=0o700, exist_ok=True)
-            sync_directory(self._root)
+            if self.durable:
+                sync_directory(self._root)
         try:
             _link(temporary, path)
         except FileExistsError:
@@ -150,7 +155,8 @@ class LocalBlobStore:
             except DataLoss:  # what was stored is damaged and now set aside: these bytes replace it
                 _link(temporary, path)
         # Also when the name was there: whoever made it may not have come to this point.
-        sync_directory(shard)
+        if self.durable:
+            sync_directory(shard)
 
     def _verify(self, sha256: str, path: Path) -> None:
         with self._open(path) as file:
@@ -216,7 +222,7 @@ class _LocalStagedBlob:
         return await self._store.run(self._staged.finish)
 
     async def commit(self) -> None:
-        await self._store.run(lambda: self._staged.commit(self._store.publish))
+        await self._store.run(lambda: self._staged.commit(self._store.publish, sync=self._store.durable))
 
 
 def _undo(done: Future[_Result], undo: Callable[[_Result], object]) -> None:

@@ -55,14 +55,15 @@ class StagedFile:
                 self._info = BlobInfo(self._hash.hexdigest(), self._size)
             return self._info
 
-    def commit(self, publish: Callable[[Path, BlobInfo], None]) -> None:
-        """Make the bytes durable, then let `publish` name them. Raises OSError."""
+    def commit(self, publish: Callable[[Path, BlobInfo], None], *, sync: bool = True) -> None:
+        """Make the bytes durable, unless told not to, then let `publish` name them. Raises OSError."""
         with self._lock:
             if self._descriptor is None:
                 return
             if self._info is None:
                 raise Internal("A staged blob was committed before it was finished.")
-            os.fsync(self._descriptor)
+            if sync:
+                os.fsync(self._descriptor)
             publish(self.path, self._info)
 
     def discard(self) -> None:

@@ -72,6 +72,7 @@ def module_row(module: Module) -> dict[str, object]:
         "update_time": module.update_time,
         "delete_time": module.delete_time,
         "status_before": module.status_before.value,
+        "sensitive_input": module.sensitive_input,
     }
 
 
@@ -113,6 +114,7 @@ def module_from(row: RowMapping | Mapping[str, Any], allowed: Iterable[str]) -> 
         update_time=row["update_time"],
         delete_time=row["delete_time"],
         status_before=Status(row["status_before"] or Status.ACTIVE),
+        sensitive_input=bool(row["sensitive_input"]),
     )
 
 

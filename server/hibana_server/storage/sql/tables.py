@@ -53,6 +53,7 @@ modules = Table(
     Column("update_time", BigInteger, nullable=False),
     Column("delete_time", BigInteger),
     Column("status_before", Text),  # what undeleting brings back; NULL like active
+    Column("sensitive_input", Boolean),  # NULL like false
     UniqueConstraint("tier", "namespace", "name"),
     # One for each way into a list (see module_filter). What comes after the uid is there to count by.
     Index("ix_modules_all", "status", "tier_rank", "create_time", "uid", "live_version"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from pathlib import Path
 
 from hibana_server.domain.errors import HibanaError
@@ -72,6 +73,10 @@ class SqliteExecutionStore:
     async def sweep_lost(self, now: int) -> int:
         """Turn every open record whose lease has expired into DONE/LOST."""
         return await self._writer.run(leases.sweep(now))
+
+    async def referenced(self, digests: Collection[str]) -> set[str]:
+        """Return those of these digests that a record names."""
+        return await self._writer.run(leases.referenced(list(digests)))
 
     async def own_open(self) -> list[str]:
         """Return the uids of the open records that this process began."""

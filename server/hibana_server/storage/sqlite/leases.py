@@ -43,6 +43,17 @@ def sweep(now: int) -> Callable[[sqlite3.Connection], int]:
     return work
 
 
+def referenced(digests: list[str]) -> Callable[[sqlite3.Connection], set[str]]:
+    """Return those of these digests that a record names; at most some hundred."""
+
+    def work(connection: sqlite3.Connection) -> set[str]:
+        marks = ", ".join("?" * len(digests))
+        query = f"SELECT DISTINCT sha256 FROM execution_payloads WHERE sha256 IN ({marks})"  # noqa: S608 - only marks
+        return {sha256 for (sha256,) in connection.execute(query, digests)}
+
+    return work
+
+
 def open_records(holder: str) -> Callable[[sqlite3.Connection], list[str]]:
     """Return the uids of a holder's open records."""
 
