@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         InvalidArgument,
         NotFound,
         PermissionDenied,
+        QuotaViolation,
         ResourceExhausted,
         ServiceError,
         Unauthenticated,
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
         Tier,
         Upload,
     )
+    from hibana.quota_types import Quota, QuotaReport, QuotaUsage
     from hibana.stream import EventStream
     from hibana.sync import SyncClient, SyncEventStream, SyncListing
     from hibana.tokens import Token, TokenFile
@@ -113,6 +115,10 @@ __all__ = [
     "Page",
     "Parameter",
     "PermissionDenied",
+    "Quota",
+    "QuotaReport",
+    "QuotaUsage",
+    "QuotaViolation",
     "ResourceExhausted",
     "Result",
     "ResultChunk",
@@ -141,7 +147,18 @@ __all__ = [
 ]
 
 # Light modules first: asking for an error must not load gRPC.
-_HOMES = ("errors", "events", "execution_types", "listing", "module_types", "tokens", "client", "stream", "sync")
+_HOMES = (
+    "errors",
+    "events",
+    "execution_types",
+    "listing",
+    "module_types",
+    "quota_types",
+    "tokens",
+    "client",
+    "stream",
+    "sync",
+)
 
 
 if not TYPE_CHECKING:  # a type checker that saw it would let any name pass

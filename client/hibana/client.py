@@ -11,12 +11,13 @@ from hibana.connection import DEFAULT_TIMEOUT, Connection
 from hibana.downloads import DownloadCalls
 from hibana.executions import ExecutionCalls
 from hibana.modules import ModuleCalls
+from hibana.quotas import QuotaCalls
 from hibana.raw import RawCalls
 from hibana.signatures import Signatures
 from hibana.tokens import Token
 
 
-class Client(ModuleCalls, ChangeCalls, DownloadCalls, ExecutionCalls, RawCalls):
+class Client(ModuleCalls, ChangeCalls, DownloadCalls, ExecutionCalls, QuotaCalls, RawCalls):
     """Talk to a Hibana service.
 
     async with hibana.Client("127.0.0.1:50051", token=token) as client:

@@ -16,6 +16,7 @@ from hibana import errors, tokens
 from hibana.channels import open_channel
 from hibana.config import Settings
 from hibana.status import translate
+from hibana.v1.admin_pb2_grpc import AdminStub
 from hibana.v1.executor_pb2_grpc import ExecutorStub
 from hibana.v1.module_registry_pb2_grpc import ModuleRegistryStub
 
@@ -88,6 +89,11 @@ class Connection:
     def executor(self) -> Any:
         """Return the stub of Executor."""
         return ExecutorStub(self.channel)
+
+    @property
+    def admin(self) -> Any:
+        """Return the stub of Admin."""
+        return AdminStub(self.channel)
 
     @property
     def uploads(self) -> Any:

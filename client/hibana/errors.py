@@ -42,6 +42,20 @@ class Violation:
     description: str
 
 
+@dataclass(frozen=True, slots=True)
+class QuotaViolation:
+    """One quota that a call would have passed."""
+
+    subject: str
+    """Whose quota it is."""
+    quota: str
+    """Its name, as in `hibana.Quota`: max_modules, max_requests_per_minute ..."""
+    limit: float
+    """What is granted; CPU time in seconds."""
+    used: float
+    """What would have been used."""
+
+
 class HibanaError(Exception):
     """Base of everything this package raises on purpose."""
 
@@ -96,6 +110,7 @@ class ServiceError(HibanaError):
         next_step: str = "",
         violations: Sequence[Violation] = (),
         findings: Sequence[Finding] = (),
+        quotas: Sequence[QuotaViolation] = (),
         retry_after: float | None = None,
         metadata: Mapping[str, str] | None = None,
         request_id: str = "",
@@ -106,6 +121,8 @@ class ServiceError(HibanaError):
         self.violations = tuple(violations)
         self.findings = tuple(findings)
         """What inspecting the bytes found, where an upload was refused."""
+        self.quotas = tuple(quotas)
+        """Which quotas are used up, where one is."""
         self.retry_after = retry_after
         """Seconds after which trying again is worth it; None where the same call fails again."""
         self.metadata = dict(metadata or {})

@@ -28,15 +28,25 @@ def translate(error: Any, request_id: str = "") -> errors.HibanaError:
     kind = errors.BY_REASON.get(info.reason) or errors.BY_CODE.get(code, errors.InternalError)
     retry = details.get("RetryInfo")
     bad = details.get("BadRequest")
+    quota = details.get("QuotaFailure")
     return kind(
         text or info.reason,
         reason=info.reason,
         violations=[] if bad is None else [errors.Violation(v.field, v.description) for v in bad.field_violations],
         findings=[convert.finding(f) for f in details.get("Finding", [])],
+        quotas=[] if quota is None else [_quota_violation(v) for v in quota.violations],
         retry_after=None if retry is None else retry.retry_delay.ToTimedelta().total_seconds(),
         metadata=dict(info.metadata),
         request_id=request_id,
     )
+
+
+def _quota_violation(v: error_details_pb2.QuotaFailure.Violation) -> errors.QuotaViolation:
+    try:
+        used = float(v.quota_dimensions.get("used", v.quota_value))
+    except ValueError:
+        used = float(v.quota_value)
+    return errors.QuotaViolation(v.subject.removeprefix("caller:"), v.quota_id, float(v.quota_value), used)
 
 
 def _without_reason(code: str, text: str, request_id: str) -> errors.HibanaError:
@@ -62,6 +72,7 @@ _KINDS: dict[str, type[Message]] = {
     "google.rpc.ErrorInfo": error_details_pb2.ErrorInfo,
     "google.rpc.BadRequest": error_details_pb2.BadRequest,
     "google.rpc.RetryInfo": error_details_pb2.RetryInfo,
+    "google.rpc.QuotaFailure": error_details_pb2.QuotaFailure,
 }
 
 

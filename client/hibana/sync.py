@@ -202,6 +202,9 @@ class SyncClient:
     execution = _waits(Client.execution)
     executions = _lists(Client.executions)
     cancel = _waits(Client.cancel)
+    quota = _waits(Client.quota)
+    set_quota = _waits(Client.set_quota)
+    quotas = _lists(Client.quotas)
     raw = _waits(Client.raw)
 
 

@@ -26,9 +26,11 @@ import uvloop
 
 from hibana_server.app_identity import opened
 from hibana_server.app_traces import exported_traces, on_done
+from hibana_server.domain.callers import Role
 from hibana_server.domain.errors import Invalid, Unavailable
 from hibana_server.domain.executions import Outcome
 from hibana_server.domain.ports import ExecutionStore
+from hibana_server.domain.quotas import Quota
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier, TierPolicy
 from hibana_server.gateway.ops import OpsApp, OpsServer
 from hibana_server.rpc import server as rpc_server
@@ -51,6 +53,7 @@ from hibana_server.services.insight import Insight
 from hibana_server.services.lifecycle import Lifecycle
 from hibana_server.services.open_records import OpenRecords, take_over
 from hibana_server.services.payloads import Payloads
+from hibana_server.services.quotas import Quotas
 from hibana_server.services.registry import Registry
 from hibana_server.services.revocation import Revocation
 from hibana_server.services.unnamed import Unnamed
@@ -158,7 +161,10 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         policies = _policies(settings)
         catalog = Catalog(modules, policies)
         payloads = await _payloads(stack, data_dir.payloads, records, settings.executions)
-        executions = Executions(catalog, artifacts, blobs, pool, records, on_done(metrics, traces), payloads)
+        quotas = await _quotas(modules, settings, metrics)
+        executions = Executions(
+            catalog, artifacts, blobs, pool, records, on_done(metrics, traces), payloads, quotas
+        )
         metrics.numbers("executions", lambda: {"running": executions.running})
         detached, watching = _detached(settings.detached, executions, metrics)
         for watch in (OpenRecords(records, executions).watch(), Revocation(modules, executions).watch()):
@@ -169,14 +175,15 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         rpc = rpc_server.build(
             registry=RegistryServices(
                 registry=Registry(modules, catalog),
-                uploads=Uploads(modules, blobs, artifacts, policies, locks),
-                lifecycle=Lifecycle(modules, catalog),
+                uploads=Uploads(modules, blobs, artifacts, policies, locks, quotas),
+                lifecycle=Lifecycle(modules, catalog, quotas),
                 insight=Insight(catalog, blobs, records),
                 catalog=catalog,
             ),
             executions=ExecutionServices(executions, detached, watching),
             entrance=entrance,
             metrics=metrics,
+            quotas=quotas,
             traces=traces,
             access_log=settings.log.access,
             with_reflection=settings.reflection,
@@ -314,6 +321,14 @@ async def _end(task: asyncio.Task[None]) -> None:
 def _policies(settings: Settings) -> dict[Tier, TierPolicy]:
     static = {Tier.USER: settings.gate_user, Tier.ADMIN: settings.gate_admin, Tier.SYSTEM: settings.gate_system}
     return {tier: replace(policy, static=static[tier].limits()) for tier, policy in DEFAULT_POLICIES.items()}
+
+
+async def _quotas(modules: SqliteModuleStore, settings: Settings, metrics: Metrics) -> Quotas:
+    sections = {Role.USER: settings.quota_user, Role.SERVICE: settings.quota_service, Role.ADMIN: settings.quota_admin}
+    quotas = Quotas(modules.quotas, {role: Quota(**section.bounds()) for role, section in sections.items()})
+    await quotas.refresh()
+    metrics.numbers("quotas", quotas.stats)
+    return quotas
 
 
 def _pool_settings(settings: Settings, folders: Mapping[Tier, Path]) -> PoolSettings:

@@ -11,7 +11,9 @@ import wasmtime
 
 from tests.bench import invoke, isolation, lists, memory, neighbours, programs, raw, stdout, tokens, transfers
 from tests.bench.uploads import TINY, upload
-from tests.framework.server import Server
+from tests.framework.server import WITHOUT_QUOTAS, Server
+
+SETTINGS = {"LOG_ACCESS": "false", **WITHOUT_QUOTAS}
 
 
 def main() -> int:
@@ -30,7 +32,7 @@ def main() -> int:
     }
     chosen = sys.argv[1:] or list(parts)
     figures: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as scratch, Server(Path(scratch, "data"), {"LOG_ACCESS": "false"}) as server:
+    with tempfile.TemporaryDirectory() as scratch, Server(Path(scratch, "data"), SETTINGS) as server:
         upload(server, "tiny", bytes(wasmtime.wat2wasm(TINY)))
         upload(server, "chatty", bytes(wasmtime.wat2wasm(stdout.CHATTY)))
         for name in chosen:

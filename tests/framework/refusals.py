@@ -40,6 +40,8 @@ class Refusal:
     fields: tuple[str, ...] = ()
     retry_after: float | None = None
     findings: tuple[module_pb2.Finding, ...] = ()
+    quotas: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Name of a quota that is used up -> what is granted, what would have been used."""
     raw: bytes = b""
     """The details as they travelled."""
 
@@ -54,12 +56,14 @@ def unpack(error: grpc.aio.AioRpcError) -> Refusal:
     raw: Any = next((value for key, value in error.trailing_metadata() if key == DETAILS), b"")
     status = status_pb2.Status.FromString(raw)
     info, fields, retry, findings = error_details_pb2.ErrorInfo(), [], None, []
+    quota = error_details_pb2.QuotaFailure()
     for packed in status.details:
         if packed.Unpack(info):
             assert info.domain == "hibana"
         bad, delay, finding = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo(), module_pb2.Finding()
         if packed.Unpack(bad):
             fields = [violation.field for violation in bad.field_violations]
+        packed.Unpack(quota)
         if packed.Unpack(delay):
             retry = delay.retry_delay.ToTimedelta().total_seconds()
         if packed.Unpack(finding):
@@ -70,7 +74,10 @@ def unpack(error: grpc.aio.AioRpcError) -> Refusal:
         assert status.message == message
         assert len(message.encode()) <= MAX_MESSAGE_BYTES
         assert "Traceback" not in message
-    return Refusal(error.code(), message, info.reason, dict(info.metadata), tuple(fields), retry, tuple(findings), raw)
+    quotas = {v.quota_id: (float(v.quota_value), float(v.quota_dimensions["used"])) for v in quota.violations}
+    return Refusal(
+        error.code(), message, info.reason, dict(info.metadata), tuple(fields), retry, tuple(findings), quotas, raw
+    )
 
 
 async def refused(call: Any) -> Refusal:

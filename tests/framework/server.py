@@ -38,6 +38,13 @@ ADDRESSES = ("--listen", "127.0.0.1:0", "--http", "127.0.0.1:0")
 TTL = 3600.0
 
 
+WITHOUT_QUOTAS = {
+    f"QUOTA_USER_MAX_{name}": "0"
+    for name in ("MODULES", "TOTAL_BYTES", "REQUESTS_PER_MINUTE", "CPU_SECONDS_PER_MINUTE", "CONCURRENT_EXECUTIONS")
+}
+"""Settings of servers whose single callers do, on purpose, what takes many callers in earnest."""
+
+
 class ServerFailed(Exception):
     """The server did not do what was waited for; the text ends with its last log lines."""
 

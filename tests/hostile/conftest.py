@@ -12,7 +12,7 @@ import pytest
 
 from hibana.v1.executor_pb2 import InvokeRequest
 from hibana_server.services.calls import RECORDED_BYTES
-from tests.framework.server import Server
+from tests.framework.server import WITHOUT_QUOTAS, Server
 from tests.framework.wasm import wat
 from tests.hostile.cases import NAP, Case, Runs
 from tests.hostile.house import House
@@ -20,6 +20,7 @@ from tests.hostile.invariants import census, private_bytes
 from tests.hostile.selection import selection
 
 SETTINGS = {
+    **WITHOUT_QUOTAS,
     "POOL_MAX_SANDBOXES": "4",
     "UPLOAD_STALL_SECONDS": "1",
     "COMPILE_MAX_QUEUE": "256",

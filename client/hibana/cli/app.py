@@ -15,6 +15,7 @@ from hibana.cli.completion import COMPLETION_EXAMPLES, completion_command
 from hibana.cli.executions import executions
 from hibana.cli.modules import modules
 from hibana.cli.profiles import profiles
+from hibana.cli.quota import quota
 from hibana.cli.run import RUN_EXAMPLES, RunCommand, run_command
 from hibana.cli.upload import UPLOAD_EXAMPLES, inspect_command, upload_command
 
@@ -39,6 +40,7 @@ modules.add_typer(changes)
 app.add_typer(modules, name="modules")
 app.add_typer(executions, name="executions")
 app.add_typer(access, name="access")
+app.add_typer(quota, name="quota")
 app.add_typer(profiles, name="profiles")
 app.command("completion", epilog=COMPLETION_EXAMPLES)(completion_command)
 

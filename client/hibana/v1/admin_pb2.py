@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15hibana/v1/admin.proto\x12\thibana.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe2\x01\n\x05Quota\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x13\n\x0bmax_modules\x18\x02 \x01(\x03\x12\x17\n\x0fmax_total_bytes\x18\x03 \x01(\x03\x12\x1f\n\x17max_versions_per_module\x18\x04 \x01(\x03\x12\x1f\n\x17max_requests_per_minute\x18\x05 \x01(\x03\x12\x35\n\x12max_cpu_per_minute\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12!\n\x19max_concurrent_executions\x18\x07 \x01(\x03\"\xa3\x01\n\nQuotaUsage\x12\x0f\n\x07modules\x18\x01 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\x12\x1c\n\x14requests_last_minute\x18\x03 \x01(\x03\x12\x32\n\x0f\x63pu_last_minute\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1d\n\x15\x63oncurrent_executions\x18\x05 \x01(\x03\"\"\n\x0fGetQuotaRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\"Y\n\x10GetQuotaResponse\x12\x1f\n\x05quota\x18\x01 \x01(\x0b\x32\x10.hibana.v1.Quota\x12$\n\x05usage\x18\x02 \x01(\x0b\x32\x15.hibana.v1.QuotaUsage\"I\n\x12UpdateQuotaRequest\x12\x1f\n\x05quota\x18\x01 \x01(\x0b\x32\x10.hibana.v1.Quota\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"6\n\x13UpdateQuotaResponse\x12\x1f\n\x05quota\x18\x01 \x01(\x0b\x32\x10.hibana.v1.Quota\":\n\x11ListQuotasRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"c\n\x12ListQuotasResponse\x12 \n\x06quotas\x18\x01 \x03(\x0b\x32\x10.hibana.v1.Quota\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x03\"}\n\x05Grant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rhost_function\x18\x02 \x01(\t\x12\r\n\x05hosts\x18\x03 \x03(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x05 \x01(\t\"Y\n\x12\x43reateGrantRequest\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x1f\n\x05grant\x18\x02 \x01(\x0b\x32\x10.hibana.v1.Grant\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"6\n\x13\x43reateGrantResponse\x12\x1f\n\x05grant\x18\x01 \x01(\x0b\x32\x10.hibana.v1.Grant\"J\n\x11ListGrantsRequest\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"c\n\x12ListGrantsResponse\x12 \n\x06grants\x18\x01 \x03(\x0b\x32\x10.hibana.v1.Grant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x03\"\"\n\x12\x44\x65leteGrantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteGrantResponse\"\x84\x02\n\x06\x41piKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_used_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"x\n\x13\x43reateApiKeyRequest\x12\x14\n\x0c\x64isplay_name\x18\x01 \x01(\t\x12&\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"J\n\x14\x43reateApiKeyResponse\x12\"\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x11.hibana.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"L\n\x12ListApiKeysRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"g\n\x13ListApiKeysResponse\x12#\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x11.hibana.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x03\"#\n\x13RevokeApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\":\n\x14RevokeApiKeyResponse\x12\"\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x11.hibana.v1.ApiKey\"\xcc\x01\n\nAuditEntry\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12\x10\n\x08resource\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65nied\x18\x06 \x01(\x08\x12\x0e\n\x06\x62\x65\x66ore\x18\x07 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x0c\n\x04hash\x18\n \x01(\t\"c\n\x17ListAuditEntriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x10\n\x08resource\x18\x04 \x01(\t\"o\n\x18ListAuditEntriesResponse\x12&\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x15.hibana.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x03\x32\x99\x06\n\x05\x41\x64min\x12\x43\n\x08GetQuota\x12\x1a.hibana.v1.GetQuotaRequest\x1a\x1b.hibana.v1.GetQuotaResponse\x12L\n\x0bUpdateQuota\x12\x1d.hibana.v1.UpdateQuotaRequest\x1a\x1e.hibana.v1.UpdateQuotaResponse\x12I\n\nListQuotas\x12\x1c.hibana.v1.ListQuotasRequest\x1a\x1d.hibana.v1.ListQuotasResponse\x12L\n\x0b\x43reateGrant\x12\x1d.hibana.v1.CreateGrantRequest\x1a\x1e.hibana.v1.CreateGrantResponse\x12I\n\nListGrants\x12\x1c.hibana.v1.ListGrantsRequest\x1a\x1d.hibana.v1.ListGrantsResponse\x12L\n\x0b\x44\x65leteGrant\x12\x1d.hibana.v1.DeleteGrantRequest\x1a\x1e.hibana.v1.DeleteGrantResponse\x12O\n\x0c\x43reateApiKey\x12\x1e.hibana.v1.CreateApiKeyRequest\x1a\x1f.hibana.v1.CreateApiKeyResponse\x12L\n\x0bListApiKeys\x12\x1d.hibana.v1.ListApiKeysRequest\x1a\x1e.hibana.v1.ListApiKeysResponse\x12O\n\x0cRevokeApiKey\x12\x1e.hibana.v1.RevokeApiKeyRequest\x1a\x1f.hibana.v1.RevokeApiKeyResponse\x12[\n\x10ListAuditEntries\x12\".hibana.v1.ListAuditEntriesRequest\x1a#.hibana.v1.ListAuditEntriesResponseBN\n\rdev.hibana.v1P\x01Z/github.com/hibana/hibana/gen/hibana/v1;hibanav1\xaa\x02\tHibana.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15hibana/v1/admin.proto\x12\thibana.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe2\x01\n\x05Quota\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x13\n\x0bmax_modules\x18\x02 \x01(\x03\x12\x17\n\x0fmax_total_bytes\x18\x03 \x01(\x03\x12\x1f\n\x17max_versions_per_module\x18\x04 \x01(\x03\x12\x1f\n\x17max_requests_per_minute\x18\x05 \x01(\x03\x12\x35\n\x12max_cpu_per_minute\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12!\n\x19max_concurrent_executions\x18\x07 \x01(\x03\"\xa3\x01\n\nQuotaUsage\x12\x0f\n\x07modules\x18\x01 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\x12\x1c\n\x14requests_last_minute\x18\x03 \x01(\x03\x12\x32\n\x0f\x63pu_last_minute\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1d\n\x15\x63oncurrent_executions\x18\x05 \x01(\x03\"\"\n\x0fGetQuotaRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\"\x8c\x01\n\x10GetQuotaResponse\x12\x1f\n\x05quota\x18\x01 \x01(\x0b\x32\x10.hibana.v1.Quota\x12$\n\x05usage\x18\x02 \x01(\x0b\x32\x15.hibana.v1.QuotaUsage\x12\x0c\n\x04role\x18\x03 \x01(\t\x12#\n\texception\x18\x04 \x01(\x0b\x32\x10.hibana.v1.Quota\"z\n\x12UpdateQuotaRequest\x12\x1f\n\x05quota\x18\x01 \x01(\x0b\x32\x10.hibana.v1.Quota\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"6\n\x13UpdateQuotaResponse\x12\x1f\n\x05quota\x18\x01 \x01(\x0b\x32\x10.hibana.v1.Quota\":\n\x11ListQuotasRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"c\n\x12ListQuotasResponse\x12 \n\x06quotas\x18\x01 \x03(\x0b\x32\x10.hibana.v1.Quota\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x03\"}\n\x05Grant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rhost_function\x18\x02 \x01(\t\x12\r\n\x05hosts\x18\x03 \x03(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x05 \x01(\t\"Y\n\x12\x43reateGrantRequest\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x1f\n\x05grant\x18\x02 \x01(\x0b\x32\x10.hibana.v1.Grant\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"6\n\x13\x43reateGrantResponse\x12\x1f\n\x05grant\x18\x01 \x01(\x0b\x32\x10.hibana.v1.Grant\"J\n\x11ListGrantsRequest\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"c\n\x12ListGrantsResponse\x12 \n\x06grants\x18\x01 \x03(\x0b\x32\x10.hibana.v1.Grant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x03\"\"\n\x12\x44\x65leteGrantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteGrantResponse\"\x84\x02\n\x06\x41piKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_used_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"x\n\x13\x43reateApiKeyRequest\x12\x14\n\x0c\x64isplay_name\x18\x01 \x01(\t\x12&\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"J\n\x14\x43reateApiKeyResponse\x12\"\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x11.hibana.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"L\n\x12ListApiKeysRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"g\n\x13ListApiKeysResponse\x12#\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x11.hibana.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x03\"#\n\x13RevokeApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\":\n\x14RevokeApiKeyResponse\x12\"\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x11.hibana.v1.ApiKey\"\xcc\x01\n\nAuditEntry\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12\x10\n\x08resource\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65nied\x18\x06 \x01(\x08\x12\x0e\n\x06\x62\x65\x66ore\x18\x07 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x0c\n\x04hash\x18\n \x01(\t\"c\n\x17ListAuditEntriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x10\n\x08resource\x18\x04 \x01(\t\"o\n\x18ListAuditEntriesResponse\x12&\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x15.hibana.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x03\x32\x99\x06\n\x05\x41\x64min\x12\x43\n\x08GetQuota\x12\x1a.hibana.v1.GetQuotaRequest\x1a\x1b.hibana.v1.GetQuotaResponse\x12L\n\x0bUpdateQuota\x12\x1d.hibana.v1.UpdateQuotaRequest\x1a\x1e.hibana.v1.UpdateQuotaResponse\x12I\n\nListQuotas\x12\x1c.hibana.v1.ListQuotasRequest\x1a\x1d.hibana.v1.ListQuotasResponse\x12L\n\x0b\x43reateGrant\x12\x1d.hibana.v1.CreateGrantRequest\x1a\x1e.hibana.v1.CreateGrantResponse\x12I\n\nListGrants\x12\x1c.hibana.v1.ListGrantsRequest\x1a\x1d.hibana.v1.ListGrantsResponse\x12L\n\x0b\x44\x65leteGrant\x12\x1d.hibana.v1.DeleteGrantRequest\x1a\x1e.hibana.v1.DeleteGrantResponse\x12O\n\x0c\x43reateApiKey\x12\x1e.hibana.v1.CreateApiKeyRequest\x1a\x1f.hibana.v1.CreateApiKeyResponse\x12L\n\x0bListApiKeys\x12\x1d.hibana.v1.ListApiKeysRequest\x1a\x1e.hibana.v1.ListApiKeysResponse\x12O\n\x0cRevokeApiKey\x12\x1e.hibana.v1.RevokeApiKeyRequest\x1a\x1f.hibana.v1.RevokeApiKeyResponse\x12[\n\x10ListAuditEntries\x12\".hibana.v1.ListAuditEntriesRequest\x1a#.hibana.v1.ListAuditEntriesResponseBN\n\rdev.hibana.v1P\x01Z/github.com/hibana/hibana/gen/hibana/v1;hibanav1\xaa\x02\tHibana.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,56 +35,56 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hibana.v1.admin_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rdev.hibana.v1P\001Z/github.com/hibana/hibana/gen/hibana/v1;hibanav1\252\002\tHibana.V1'
-  _globals['_QUOTA']._serialized_start=102
-  _globals['_QUOTA']._serialized_end=328
-  _globals['_QUOTAUSAGE']._serialized_start=331
-  _globals['_QUOTAUSAGE']._serialized_end=494
-  _globals['_GETQUOTAREQUEST']._serialized_start=496
-  _globals['_GETQUOTAREQUEST']._serialized_end=530
-  _globals['_GETQUOTARESPONSE']._serialized_start=532
-  _globals['_GETQUOTARESPONSE']._serialized_end=621
-  _globals['_UPDATEQUOTAREQUEST']._serialized_start=623
-  _globals['_UPDATEQUOTAREQUEST']._serialized_end=696
-  _globals['_UPDATEQUOTARESPONSE']._serialized_start=698
-  _globals['_UPDATEQUOTARESPONSE']._serialized_end=752
-  _globals['_LISTQUOTASREQUEST']._serialized_start=754
-  _globals['_LISTQUOTASREQUEST']._serialized_end=812
-  _globals['_LISTQUOTASRESPONSE']._serialized_start=814
-  _globals['_LISTQUOTASRESPONSE']._serialized_end=913
-  _globals['_GRANT']._serialized_start=915
-  _globals['_GRANT']._serialized_end=1040
-  _globals['_CREATEGRANTREQUEST']._serialized_start=1042
-  _globals['_CREATEGRANTREQUEST']._serialized_end=1131
-  _globals['_CREATEGRANTRESPONSE']._serialized_start=1133
-  _globals['_CREATEGRANTRESPONSE']._serialized_end=1187
-  _globals['_LISTGRANTSREQUEST']._serialized_start=1189
-  _globals['_LISTGRANTSREQUEST']._serialized_end=1263
-  _globals['_LISTGRANTSRESPONSE']._serialized_start=1265
-  _globals['_LISTGRANTSRESPONSE']._serialized_end=1364
-  _globals['_DELETEGRANTREQUEST']._serialized_start=1366
-  _globals['_DELETEGRANTREQUEST']._serialized_end=1400
-  _globals['_DELETEGRANTRESPONSE']._serialized_start=1402
-  _globals['_DELETEGRANTRESPONSE']._serialized_end=1423
-  _globals['_APIKEY']._serialized_start=1426
-  _globals['_APIKEY']._serialized_end=1686
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=1688
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1808
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1810
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1884
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1886
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1962
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1964
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=2067
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=2069
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=2104
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=2106
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=2164
-  _globals['_AUDITENTRY']._serialized_start=2167
-  _globals['_AUDITENTRY']._serialized_end=2371
-  _globals['_LISTAUDITENTRIESREQUEST']._serialized_start=2373
-  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=2472
-  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=2474
-  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=2585
-  _globals['_ADMIN']._serialized_start=2588
-  _globals['_ADMIN']._serialized_end=3381
+  _globals['_QUOTA']._serialized_start=136
+  _globals['_QUOTA']._serialized_end=362
+  _globals['_QUOTAUSAGE']._serialized_start=365
+  _globals['_QUOTAUSAGE']._serialized_end=528
+  _globals['_GETQUOTAREQUEST']._serialized_start=530
+  _globals['_GETQUOTAREQUEST']._serialized_end=564
+  _globals['_GETQUOTARESPONSE']._serialized_start=567
+  _globals['_GETQUOTARESPONSE']._serialized_end=707
+  _globals['_UPDATEQUOTAREQUEST']._serialized_start=709
+  _globals['_UPDATEQUOTAREQUEST']._serialized_end=831
+  _globals['_UPDATEQUOTARESPONSE']._serialized_start=833
+  _globals['_UPDATEQUOTARESPONSE']._serialized_end=887
+  _globals['_LISTQUOTASREQUEST']._serialized_start=889
+  _globals['_LISTQUOTASREQUEST']._serialized_end=947
+  _globals['_LISTQUOTASRESPONSE']._serialized_start=949
+  _globals['_LISTQUOTASRESPONSE']._serialized_end=1048
+  _globals['_GRANT']._serialized_start=1050
+  _globals['_GRANT']._serialized_end=1175
+  _globals['_CREATEGRANTREQUEST']._serialized_start=1177
+  _globals['_CREATEGRANTREQUEST']._serialized_end=1266
+  _globals['_CREATEGRANTRESPONSE']._serialized_start=1268
+  _globals['_CREATEGRANTRESPONSE']._serialized_end=1322
+  _globals['_LISTGRANTSREQUEST']._serialized_start=1324
+  _globals['_LISTGRANTSREQUEST']._serialized_end=1398
+  _globals['_LISTGRANTSRESPONSE']._serialized_start=1400
+  _globals['_LISTGRANTSRESPONSE']._serialized_end=1499
+  _globals['_DELETEGRANTREQUEST']._serialized_start=1501
+  _globals['_DELETEGRANTREQUEST']._serialized_end=1535
+  _globals['_DELETEGRANTRESPONSE']._serialized_start=1537
+  _globals['_DELETEGRANTRESPONSE']._serialized_end=1558
+  _globals['_APIKEY']._serialized_start=1561
+  _globals['_APIKEY']._serialized_end=1821
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=1823
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1943
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1945
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=2019
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=2021
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=2097
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=2099
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=2202
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=2204
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=2239
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=2241
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=2299
+  _globals['_AUDITENTRY']._serialized_start=2302
+  _globals['_AUDITENTRY']._serialized_end=2506
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_start=2508
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=2607
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=2609
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=2720
+  _globals['_ADMIN']._serialized_start=2723
+  _globals['_ADMIN']._serialized_end=3516
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ Running the service: quotas, grants, keys, audit."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -22,7 +23,10 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Quota(_message.Message):
-    """What a subject may use; 0 leaves the default of its tier."""
+    """What a subject may use. In requests and exceptions 0 (or no duration) leaves the default of its role; in a quota that
+    holds it means no bound. What would pass one is refused with RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): `QuotaFailure` names
+    the fields below with the numbers, `RetryInfo` tells when to try again.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -36,18 +40,18 @@ class Quota(_message.Message):
     subject: _builtins.str
     """Whose quota."""
     max_modules: _builtins.int
-    """Modules it may own."""
+    """User modules it may own; deleted ones count until they are purged."""
     max_total_bytes: _builtins.int
-    """Bytes of all its versions."""
+    """Bytes of all versions of these modules."""
     max_versions_per_module: _builtins.int
     """Versions of one module."""
     max_requests_per_minute: _builtins.int
-    """Requests in a minute."""
+    """Requests of any kind within any minute; a stream is one."""
     max_concurrent_executions: _builtins.int
-    """Executions at the same time."""
+    """Executions that run or wait for a sandbox at the same time."""
     @_builtins.property
     def max_cpu_per_minute(self) -> _duration_pb2.Duration:
-        """CPU time of its guests in a minute."""
+        """CPU time of its guests within any minute, at most a day. Counted when a guest ends; once it is used up no run begins."""
 
     def __init__(
         self,
@@ -80,13 +84,13 @@ class QuotaUsage(_message.Message):
     CPU_LAST_MINUTE_FIELD_NUMBER: _builtins.int
     CONCURRENT_EXECUTIONS_FIELD_NUMBER: _builtins.int
     modules: _builtins.int
-    """Modules it owns."""
+    """User modules it owns, deleted ones included."""
     total_bytes: _builtins.int
     """Bytes of all its versions."""
     requests_last_minute: _builtins.int
     """Requests in the last minute."""
     concurrent_executions: _builtins.int
-    """Executions that run now."""
+    """Executions that run or wait for a sandbox now."""
     @_builtins.property
     def cpu_last_minute(self) -> _duration_pb2.Duration:
         """CPU time of its guests in the last minute."""
@@ -138,6 +142,12 @@ class GetQuotaResponse(_message.Message):
 
     QUOTA_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    EXCEPTION_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """Role whose defaults hold where there is no exception, `user`, `service` or `admin`: that of the subject's last call
+    to this process, `user` where there was none.
+    """
     @_builtins.property
     def quota(self) -> Global___Quota:
         """The quota that holds."""
@@ -146,15 +156,21 @@ class GetQuotaResponse(_message.Message):
     def usage(self) -> Global___QuotaUsage:
         """What is used."""
 
+    @_builtins.property
+    def exception(self) -> Global___Quota:
+        """What admins set for this subject; 0 where the default holds."""
+
     def __init__(
         self,
         *,
         quota: Global___Quota | None = ...,
         usage: Global___QuotaUsage | None = ...,
+        role: _builtins.str = ...,
+        exception: Global___Quota | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["quota", b"quota", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["exception", b"exception", "quota", b"quota", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["quota", b"quota", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exception", b"exception", "quota", b"quota", "role", b"role", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -168,21 +184,27 @@ class UpdateQuotaRequest(_message.Message):
 
     QUOTA_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Id chosen by the caller."""
+    """Id chosen by the caller. Setting the same twice changes nothing, with an id or without."""
     @_builtins.property
     def quota(self) -> Global___Quota:
-        """The quota."""
+        """The quota; no subject means the caller. 0 leaves the default."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Fields of the quota to set, others stay as they are; empty sets all of them."""
 
     def __init__(
         self,
         *,
         quota: Global___Quota | None = ...,
         request_id: _builtins.str = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["quota", b"quota"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["quota", b"quota", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["quota", b"quota", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["quota", b"quota", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,7 +28,7 @@ if _version_not_supported:
 class AdminStub:
     """Quotas, grants, API keys and the audit log.
 
-    Every RPC needs a bearer token. All answer UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    Every RPC needs a bearer token.
     """
 
     def __init__(self, channel):
@@ -92,20 +92,22 @@ class AdminStub:
 class AdminServicer:
     """Quotas, grants, API keys and the audit log.
 
-    Every RPC needs a bearer token. All answer UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    Every RPC needs a bearer token.
     """
 
     def GetQuota(self, request, context):
         """Returns the quota and the usage of a subject: one's own, or any for admins.
 
         NOT_FOUND. Safe to retry.
+        Usage within the last minute is counted in the memory of the serving process: a restart forgets it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateQuota(self, request, context):
-        """Sets the quota of a subject. Admins.
+        """Sets the quota of a subject, an exception from what its role has by default. Admins. It holds at once, in every
+        process of the machine, for calls that begin from then on.
 
         PERMISSION_DENIED (NOT_ALLOWED). Safe to retry.
         """
@@ -126,6 +128,8 @@ class AdminServicer:
         """Grants a module something its tier does not, such as hosts for env.fetch. Admins.
 
         PERMISSION_DENIED (NOT_ALLOWED) · NOT_FOUND. Safe to retry.
+
+        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -135,6 +139,8 @@ class AdminServicer:
         """Lists the grants of a module. Its owner and admins.
 
         NOT_FOUND. Safe to retry.
+
+        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -144,6 +150,8 @@ class AdminServicer:
         """Takes a grant back. Admins.
 
         PERMISSION_DENIED (NOT_ALLOWED) · NOT_FOUND. Safe to retry.
+
+        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,6 +161,8 @@ class AdminServicer:
         """Makes an API key for oneself, or for others as an admin. The secret is shown once.
 
         PERMISSION_DENIED (NOT_ALLOWED). Not safe to retry without a request_id.
+
+        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,6 +172,8 @@ class AdminServicer:
         """Lists one's own API keys; admins may ask for others'.
 
         INVALID_ARGUMENT (PAGE_TOKEN_INVALID). Safe to retry.
+
+        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -171,6 +183,8 @@ class AdminServicer:
         """Revokes an API key at once.
 
         NOT_FOUND. Safe to retry.
+
+        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -180,6 +194,8 @@ class AdminServicer:
         """Lists audit entries, newest first. Admins.
 
         PERMISSION_DENIED (NOT_ALLOWED) · INVALID_ARGUMENT (PAGE_TOKEN_INVALID). Safe to retry.
+
+        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -249,7 +265,7 @@ def add_AdminServicer_to_server(servicer, server):
 class Admin:
     """Quotas, grants, API keys and the audit log.
 
-    Every RPC needs a bearer token. All answer UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    Every RPC needs a bearer token.
     """
 
     @staticmethod

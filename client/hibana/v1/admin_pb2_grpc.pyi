@@ -29,7 +29,7 @@ GRPC_VERSION: str
 class AdminStub:
     """Quotas, grants, API keys and the audit log.
 
-    Every RPC needs a bearer token. All answer UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    Every RPC needs a bearer token.
     """
 
     @_typing.overload
@@ -40,9 +40,11 @@ class AdminStub:
     """Returns the quota and the usage of a subject: one's own, or any for admins.
 
     NOT_FOUND. Safe to retry.
+    Usage within the last minute is counted in the memory of the serving process: a restart forgets it.
     """
     UpdateQuota: _grpc.UnaryUnaryMultiCallable[_admin_pb2.UpdateQuotaRequest, _admin_pb2.UpdateQuotaResponse]
-    """Sets the quota of a subject. Admins.
+    """Sets the quota of a subject, an exception from what its role has by default. Admins. It holds at once, in every
+    process of the machine, for calls that begin from then on.
 
     PERMISSION_DENIED (NOT_ALLOWED). Safe to retry.
     """
@@ -55,43 +57,57 @@ class AdminStub:
     """Grants a module something its tier does not, such as hosts for env.fetch. Admins.
 
     PERMISSION_DENIED (NOT_ALLOWED) · NOT_FOUND. Safe to retry.
+
+    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
     """
     ListGrants: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListGrantsRequest, _admin_pb2.ListGrantsResponse]
     """Lists the grants of a module. Its owner and admins.
 
     NOT_FOUND. Safe to retry.
+
+    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
     """
     DeleteGrant: _grpc.UnaryUnaryMultiCallable[_admin_pb2.DeleteGrantRequest, _admin_pb2.DeleteGrantResponse]
     """Takes a grant back. Admins.
 
     PERMISSION_DENIED (NOT_ALLOWED) · NOT_FOUND. Safe to retry.
+
+    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
     """
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_admin_pb2.CreateApiKeyRequest, _admin_pb2.CreateApiKeyResponse]
     """Makes an API key for oneself, or for others as an admin. The secret is shown once.
 
     PERMISSION_DENIED (NOT_ALLOWED). Not safe to retry without a request_id.
+
+    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
     """
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListApiKeysRequest, _admin_pb2.ListApiKeysResponse]
     """Lists one's own API keys; admins may ask for others'.
 
     INVALID_ARGUMENT (PAGE_TOKEN_INVALID). Safe to retry.
+
+    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
     """
     RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RevokeApiKeyRequest, _admin_pb2.RevokeApiKeyResponse]
     """Revokes an API key at once.
 
     NOT_FOUND. Safe to retry.
+
+    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
     """
     ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListAuditEntriesRequest, _admin_pb2.ListAuditEntriesResponse]
     """Lists audit entries, newest first. Admins.
 
     PERMISSION_DENIED (NOT_ALLOWED) · INVALID_ARGUMENT (PAGE_TOKEN_INVALID). Safe to retry.
+
+    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
     """
 
 @_typing.type_check_only
 class AdminAsyncStub(AdminStub):
     """Quotas, grants, API keys and the audit log.
 
-    Every RPC needs a bearer token. All answer UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    Every RPC needs a bearer token.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -99,9 +115,11 @@ class AdminAsyncStub(AdminStub):
     """Returns the quota and the usage of a subject: one's own, or any for admins.
 
     NOT_FOUND. Safe to retry.
+    Usage within the last minute is counted in the memory of the serving process: a restart forgets it.
     """
     UpdateQuota: _aio.UnaryUnaryMultiCallable[_admin_pb2.UpdateQuotaRequest, _admin_pb2.UpdateQuotaResponse]  # type: ignore[assignment]
-    """Sets the quota of a subject. Admins.
+    """Sets the quota of a subject, an exception from what its role has by default. Admins. It holds at once, in every
+    process of the machine, for calls that begin from then on.
 
     PERMISSION_DENIED (NOT_ALLOWED). Safe to retry.
     """
@@ -114,42 +132,56 @@ class AdminAsyncStub(AdminStub):
     """Grants a module something its tier does not, such as hosts for env.fetch. Admins.
 
     PERMISSION_DENIED (NOT_ALLOWED) · NOT_FOUND. Safe to retry.
+
+    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
     """
     ListGrants: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListGrantsRequest, _admin_pb2.ListGrantsResponse]  # type: ignore[assignment]
     """Lists the grants of a module. Its owner and admins.
 
     NOT_FOUND. Safe to retry.
+
+    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
     """
     DeleteGrant: _aio.UnaryUnaryMultiCallable[_admin_pb2.DeleteGrantRequest, _admin_pb2.DeleteGrantResponse]  # type: ignore[assignment]
     """Takes a grant back. Admins.
 
     PERMISSION_DENIED (NOT_ALLOWED) · NOT_FOUND. Safe to retry.
+
+    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
     """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_admin_pb2.CreateApiKeyRequest, _admin_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
     """Makes an API key for oneself, or for others as an admin. The secret is shown once.
 
     PERMISSION_DENIED (NOT_ALLOWED). Not safe to retry without a request_id.
+
+    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
     """
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListApiKeysRequest, _admin_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """Lists one's own API keys; admins may ask for others'.
 
     INVALID_ARGUMENT (PAGE_TOKEN_INVALID). Safe to retry.
+
+    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
     """
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_admin_pb2.RevokeApiKeyRequest, _admin_pb2.RevokeApiKeyResponse]  # type: ignore[assignment]
     """Revokes an API key at once.
 
     NOT_FOUND. Safe to retry.
+
+    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
     """
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListAuditEntriesRequest, _admin_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
     """Lists audit entries, newest first. Admins.
 
     PERMISSION_DENIED (NOT_ALLOWED) · INVALID_ARGUMENT (PAGE_TOKEN_INVALID). Safe to retry.
+
+    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
     """
 
 class AdminServicer(metaclass=_abc_1.ABCMeta):
     """Quotas, grants, API keys and the audit log.
 
-    Every RPC needs a bearer token. All answer UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    Every RPC needs a bearer token.
     """
 
     @_abc_1.abstractmethod
@@ -161,6 +193,7 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         """Returns the quota and the usage of a subject: one's own, or any for admins.
 
         NOT_FOUND. Safe to retry.
+        Usage within the last minute is counted in the memory of the serving process: a restart forgets it.
         """
 
     @_abc_1.abstractmethod
@@ -169,7 +202,8 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.UpdateQuotaRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.UpdateQuotaResponse, _abc.Awaitable[_admin_pb2.UpdateQuotaResponse]]:
-        """Sets the quota of a subject. Admins.
+        """Sets the quota of a subject, an exception from what its role has by default. Admins. It holds at once, in every
+        process of the machine, for calls that begin from then on.
 
         PERMISSION_DENIED (NOT_ALLOWED). Safe to retry.
         """
@@ -194,6 +228,8 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         """Grants a module something its tier does not, such as hosts for env.fetch. Admins.
 
         PERMISSION_DENIED (NOT_ALLOWED) · NOT_FOUND. Safe to retry.
+
+        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
         """
 
     @_abc_1.abstractmethod
@@ -205,6 +241,8 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         """Lists the grants of a module. Its owner and admins.
 
         NOT_FOUND. Safe to retry.
+
+        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
         """
 
     @_abc_1.abstractmethod
@@ -216,6 +254,8 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         """Takes a grant back. Admins.
 
         PERMISSION_DENIED (NOT_ALLOWED) · NOT_FOUND. Safe to retry.
+
+        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
         """
 
     @_abc_1.abstractmethod
@@ -227,6 +267,8 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         """Makes an API key for oneself, or for others as an admin. The secret is shown once.
 
         PERMISSION_DENIED (NOT_ALLOWED). Not safe to retry without a request_id.
+
+        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
         """
 
     @_abc_1.abstractmethod
@@ -238,6 +280,8 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         """Lists one's own API keys; admins may ask for others'.
 
         INVALID_ARGUMENT (PAGE_TOKEN_INVALID). Safe to retry.
+
+        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
         """
 
     @_abc_1.abstractmethod
@@ -249,6 +293,8 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         """Revokes an API key at once.
 
         NOT_FOUND. Safe to retry.
+
+        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
         """
 
     @_abc_1.abstractmethod
@@ -260,6 +306,8 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         """Lists audit entries, newest first. Admins.
 
         PERMISSION_DENIED (NOT_ALLOWED) · INVALID_ARGUMENT (PAGE_TOKEN_INVALID). Safe to retry.
+
+        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
         """
 
 def add_AdminServicer_to_server(servicer: AdminServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -36,6 +36,20 @@ class Violation:
     description: str
 
 
+@dataclass(frozen=True, slots=True)
+class QuotaViolation:
+    """One quota that something would pass."""
+
+    subject: str
+    """Whose quota it is."""
+    quota: str
+    """Its name, as in `domain.quotas.Quota` and in the contract."""
+    limit: float
+    """What is granted; CPU time in seconds."""
+    used: float
+    """What would be used."""
+
+
 class HibanaError(Exception):
     """Base of everything that a service method may raise on purpose."""
 
@@ -50,6 +64,7 @@ class HibanaError(Exception):
         metadata: Mapping[str, str] | None = None,
         retry_after: float | None = None,
         findings: Sequence[object] = (),
+        quotas: Sequence[QuotaViolation] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -60,6 +75,8 @@ class HibanaError(Exception):
         """Seconds after which a retry is worth it; None where retrying the same call is useless."""
         self.findings = tuple(findings)
         """What inspecting a module found (`domain.modules.Finding`), for refused uploads."""
+        self.quotas = tuple(quotas)
+        """Which quotas are used up."""
 
 
 class Invalid(HibanaError):

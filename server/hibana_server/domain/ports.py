@@ -22,6 +22,7 @@ from hibana_server.domain.executions import (
 )
 from hibana_server.domain.modules import Module, ModuleVersion, Status
 from hibana_server.domain.numbers import Numbers
+from hibana_server.domain.quotas import Quota
 from hibana_server.domain.requests import Answer, RequestKey
 from hibana_server.domain.tiers import Tier
 
@@ -124,6 +125,7 @@ class ModuleStore(Protocol):
         publish: bool,
         request: RequestKey | None = None,
         seconds: float = 0.0,
+        room: Quota | None = None,
     ) -> tuple[Module, ModuleVersion]:
         """Store a version, and its module when that is new, in one transaction.
 
@@ -131,7 +133,8 @@ class ModuleStore(Protocol):
         and name exists. A version with the same digest answers the stored rows unchanged (publishing
         is not repeated); another digest, also than a version of this name had that is deleted or
         purged by now, raises AlreadyExists(VERSION_TAKEN); a deleted module's name raises
-        AlreadyExists(NAME_TAKEN). Durable (survives power loss) when it returns.
+        AlreadyExists(NAME_TAKEN); what does not fit into `room`, the owner's quota, raises
+        Exhausted(QUOTA_EXCEEDED). Durable (survives power loss) when it returns.
 
         With a `request` the answer is kept with it (`seconds` only to be told again), in the same
         transaction; a request that was answered before is answered the same, or raises
@@ -142,7 +145,12 @@ class ModuleStore(Protocol):
         """Return what this request was answered before. Raises Invalid(REQUEST_ID_REUSED) for another body."""
 
     async def change(
-        self, uid: str, change: Callable[[Module], Module], *, request: RequestKey | None = None
+        self,
+        uid: str,
+        change: Callable[[Module], Module],
+        *,
+        request: RequestKey | None = None,
+        room: Quota | None = None,
     ) -> Module:
         """Replace a module by what `change` makes of it, in one transaction, and return it.
 
@@ -151,7 +159,7 @@ class ModuleStore(Protocol):
         the revision unless nothing changed. Raises NotFound for an unknown uid, AlreadyExists
         (NAME_TAKEN) when a new owner has a module of this name, or had one with a version of the
         same label and other bytes. A module that leaves its owner leaves its versions' labels and
-        digests taken there.
+        digests taken there, and has to fit into `room`, the new owner's quota: else Exhausted(QUOTA_EXCEEDED).
         """
 
     async def publish(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from hibana.v1 import admin_pb2_grpc as pb_grpc
+from hibana_server.rpc.admin_quotas import QuotaMethods
 from hibana_server.rpc.later import later
+from hibana_server.services.quotas import Quotas
 
 
-class AdminServicer(pb_grpc.AdminServicer):
+class AdminServicer(QuotaMethods, pb_grpc.AdminServicer):
     """Quotas, grants, API keys, audit."""
 
-    GetQuota = later("GetQuota")
-    UpdateQuota = later("UpdateQuota")
-    ListQuotas = later("ListQuotas")
+    def __init__(self, quotas: Quotas) -> None:
+        QuotaMethods.__init__(self, quotas)
+
     CreateGrant = later("CreateGrant")
     ListGrants = later("ListGrants")
     DeleteGrant = later("DeleteGrant")

@@ -25,6 +25,8 @@ class CurrentCall:
     """Name in the certificate that the caller's side of the connection showed; empty without mutual TLS."""
     execution: str = ""
     """Uid of the execution the call started."""
+    counted = False
+    """Whether the caller's quota counts it already: at once where the caller and all exceptions are known."""
     _request_id: str = ""
 
     def __init__(self, method: str, sent_request_id: str, traceparent: str) -> None:

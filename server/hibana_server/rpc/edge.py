@@ -27,6 +27,7 @@ from hibana_server.rpc.entrance import Entrance
 from hibana_server.rpc.errors import DETAILS_KEY, code_of, status_of
 from hibana_server.rpc.tls import identities, peer_name
 from hibana_server.rpc.validate import validate
+from hibana_server.services.quotas import Quotas
 from hibana_server.telemetry.metrics import Metrics
 from hibana_server.telemetry.traces import Traces
 
@@ -49,10 +50,19 @@ _MAKE_ONE = "send `authorization: Bearer TOKEN`; make a token with `hibana-serve
 class Edge(grpc.GenericRpcHandler):
     """Every service's methods, each with what happens around it. Registered with the server as the only handler."""
 
-    def __init__(self, entrance: Entrance, metrics: Metrics, *, access_log: bool, traces: Traces | None = None) -> None:
+    def __init__(
+        self,
+        entrance: Entrance,
+        metrics: Metrics,
+        *,
+        quotas: Quotas,
+        access_log: bool,
+        traces: Traces | None = None,
+    ) -> None:
         self._verifier = entrance.verifier
         self._metrics = metrics
         self._traces = traces
+        self._quotas = quotas
         self._access_log = access_log
         self._entrance = entrance
         self._services: list[grpc.GenericRpcHandler] = []
@@ -92,7 +102,10 @@ class Edge(grpc.GenericRpcHandler):
             if authorization is None and self._entrance.peers:
                 return self._judge_inside(handler, call, self._peer)
             token = _bearer_token(authorization)
-            call.caller = self._verifier.verify(token)
+            call.caller = caller = self._verifier.verify(token)
+            if self._quotas.fresh:
+                self._quotas.account(caller).request()
+                call.counted = True
         except KeysNeeded:
             return self._judge_inside(handler, call, lambda _context: self._verifier.verify_with_fresh_keys(token))
         except HibanaError as error:
@@ -167,6 +180,9 @@ class Edge(grpc.GenericRpcHandler):
             code, reason = "OK", ""
             held = 0
             try:
+                if not call.counted:
+                    await self._quotas.refresh()
+                    self._quotas.account(current_caller()).request()
                 if not streaming:
                     held = budget.take(len(received))
                 request = _each_read(received, read) if streaming else _read(received, read)

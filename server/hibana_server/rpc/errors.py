@@ -70,9 +70,26 @@ def _details(error: errors.HibanaError) -> Iterator[Message]:
         delay = duration_pb2.Duration()
         delay.FromNanoseconds(int(seconds * 1e9))
         yield error_details_pb2.RetryInfo(retry_delay=delay)
+    if error.quotas:
+        yield _quota_failure(error)
     for finding in error.findings[:MAX_FINDINGS]:
         if isinstance(finding, Finding):
             yield pack_finding(finding)
+
+
+def _quota_failure(error: errors.HibanaError) -> error_details_pb2.QuotaFailure:
+    """Tell which quotas are used up, with the numbers: quotas by their field's name, CPU time in whole seconds."""
+    failure = error_details_pb2.QuotaFailure()
+    for violation in error.quotas:
+        failure.violations.add(
+            subject=f"caller:{violation.subject}",
+            description=f"{violation.quota} is {violation.limit:.12g}; this would make it {violation.used:.12g}",
+            api_service=DOMAIN,
+            quota_id=violation.quota,
+            quota_value=int(violation.limit),
+            quota_dimensions={"used": f"{violation.used:.12g}"},
+        )
+    return failure
 
 
 def _bad_request(error: errors.HibanaError) -> error_details_pb2.BadRequest:

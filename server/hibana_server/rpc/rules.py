@@ -229,7 +229,11 @@ _TABLE: dict[type[Message], Mapping[str, Rule]] = {
     },
     executor.ReplayExecutionRequest: {"name": _EXECUTION, "version": _REFERENCE_FILTER},
     admin.GetQuotaRequest: {"subject": _SUBJECT},
-    admin.UpdateQuotaRequest: {"quota": message(_QUOTA, required=True), "request_id": _REQUEST_ID},
+    admin.UpdateQuotaRequest: {
+        "quota": message(_QUOTA, required=True),
+        "request_id": _REQUEST_ID,
+        "update_mask": message({"paths": each(64, text(256))}),
+    },
     admin.ListQuotasRequest: _PAGE,
     admin.CreateGrantRequest: {"module": _REFERENCE, "grant": ANYTHING, "request_id": _REQUEST_ID},
     admin.ListGrantsRequest: {"module": _REFERENCE, **_PAGE},

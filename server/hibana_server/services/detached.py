@@ -86,12 +86,14 @@ class Detached:
         self._check(caller.subject, size)
         run = Run(execution, plan.function.results, None, self, keep_events=False, head_bytes=0)
         run.is_long = True
+        run.account = account = executions.count(caller)
         run.watched_by(self._logs.open(execution.uid), typed=typed)
         self._take(execution.uid, caller.subject, size)
         executions.add(run, plan)
         try:
             await executions.begin(execution)
         except BaseException:
+            account.end()
             self._give_back(execution.uid)
             self._logs.forget(execution.uid)
             executions.not_started(execution, has_row=False)

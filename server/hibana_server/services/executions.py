@@ -21,8 +21,10 @@ from hibana_server.domain.tiers import Tier
 from hibana_server.services import paging
 from hibana_server.services.calls import RECORDED_BYTES, Call, effective_limits
 from hibana_server.services.catalog import Catalog
+from hibana_server.services.metering import Account
 from hibana_server.services.payloads import Payloads
 from hibana_server.services.plan import Plan, judge
+from hibana_server.services.quotas import Quotas
 from hibana_server.services.requests import Requests
 from hibana_server.services.run import LONG_RUN, Run
 from hibana_server.services.targets import Target
@@ -54,6 +56,7 @@ class Executions:
         store: ExecutionStore,
         on_done: Callable[[Execution, Module], None],
         payloads: Payloads,
+        quotas: Quotas,
     ) -> None:
         self._catalog = catalog
         self._artifacts = artifacts
@@ -67,6 +70,7 @@ class Executions:
         """Looks for runs that have become long, so far."""
         self._look_is_due = False
         self._on_done = on_done
+        self._quotas = quotas
         self._running: dict[str, tuple[Run, Module]] = {}
         self._known: dict[tuple[str, Tier], Artifact] = {}
         self._admitting = True
@@ -127,6 +131,18 @@ class Executions:
         if target is None:
             target = await self._catalog.runnable(caller, call.reference)
         plan = judge(caller, call, target, key)
+        account = self.count(caller)
+        try:
+            return await self._start(account, plan, seen, waited=waited, keep_events=keep_events, head_bytes=head_bytes)
+        except BaseException:
+            account.end()
+            raise
+
+    async def _start(
+        self, account: Account, plan: Plan, seen: int, *, waited: bool, keep_events: bool, head_bytes: int
+    ) -> Run:
+        """Start a run that its caller's quota counts already."""
+        caller, target, key = plan.caller, plan.target, plan.key
         artifact, cache = target.artifact, Cache.MEMORY
         sandbox: Sandbox | None = None
         if artifact is not None:
@@ -140,9 +156,11 @@ class Executions:
             if waited:
                 await self.judge_again(plan, seen)
                 self._check_admitting()
+                account.check_cpu()
             execution = plan.execution(State.RUNNING, cache)
             job = plan.job(artifact)
             run = Run(execution, job.result_types, sandbox, self, keep_events=keep_events, head_bytes=head_bytes)
+            run.account = account
             self.add(run, plan)
             if keep_events or key is not None:
                 # The first event tells the name, or the caller has chosen an id: a crash must leave a record.
@@ -154,6 +172,12 @@ class Executions:
                 self.not_started(run.execution, has_row=has_row)
             raise
         return run
+
+    def count(self, caller: Caller) -> Account:
+        """Count an execution against its caller's quota; whoever gets no run says `end`. Raises Exhausted."""
+        account = self._quotas.account(caller)
+        account.begin()
+        return account
 
     async def plan(self, caller: Caller, call: Call, key: RequestKey | None = None) -> tuple[Plan, int]:
         """Judge a call that waits for its sandbox by itself; with the generation of the registry that it was judged by.
@@ -211,6 +235,8 @@ class Executions:
     def finished(self, run: Run) -> None:
         """Take note that a run is over."""
         _, module = self._running.pop(run.execution.uid)
+        if run.account is not None:
+            run.account.end(run.execution.usage.cpu_ns / 1e9)
         self.requests.ended(run.execution)
         self._one_ended.set()
         self._on_done(run.execution, module)

@@ -12,22 +12,25 @@ from dataclasses import replace
 
 from hibana_server.domain.access import Action, require
 from hibana_server.domain.callers import Caller
-from hibana_server.domain.errors import FailedPrecondition, HibanaError, Internal, Invalid
+from hibana_server.domain.errors import Exhausted, FailedPrecondition, HibanaError, Internal, Invalid
 from hibana_server.domain.ids import now_us
 from hibana_server.domain.modules import Module, ModuleVersion, Status
 from hibana_server.domain.ports import ModuleStore
+from hibana_server.domain.quotas import Quota, no_room_there
 from hibana_server.domain.references import parse
 from hibana_server.domain.requests import Answer, RequestKey
 from hibana_server.services.catalog import Catalog, check_runnable
 from hibana_server.services.module_change import ModuleChange, changed, check_etag, check_living
+from hibana_server.services.quotas import Quotas
 
 
 class Lifecycle:
     """Changes modules for callers who may."""
 
-    def __init__(self, store: ModuleStore, catalog: Catalog) -> None:
+    def __init__(self, store: ModuleStore, catalog: Catalog, quotas: Quotas) -> None:
         self._store = store
         self._catalog = catalog
+        self._quotas = quotas
 
     async def update(
         self,
@@ -95,7 +98,13 @@ class Lifecycle:
                 return module
             return replace(module, owner=new_owner, is_public=False, allowed_users=(), update_time=now_us())
 
-        return await self._change(caller, reference, make, request)
+        room = await self._quotas.room_of(new_owner)
+        try:
+            return await self._change(caller, reference, make, request, room=room)
+        except Exhausted as error:
+            if not error.quotas:
+                raise
+            raise no_room_there() from None
 
     async def publish(
         self, caller: Caller, reference: str, *, etag: str = "", request: RequestKey | None = None
@@ -148,10 +157,12 @@ class Lifecycle:
         make: Callable[[Module], Module],
         request: RequestKey | None,
         field: str = "module",
+        *,
+        room: Quota | None = None,
     ) -> Module:
         async def work() -> Answer:
             module = await self._catalog.module(caller, _whole(reference, field), Action.VIEW, field)
-            return Answer(await self._store.change(module.uid, make, request=request))
+            return Answer(await self._store.change(module.uid, make, request=request, room=room))
 
         return (await self._once(request, work)).module
 

@@ -16,6 +16,7 @@ from hibana_server.domain.sandboxes import Sandbox
 from hibana_server.domain.values import json_text
 from hibana_server.services.calls import RECORDED_BYTES
 from hibana_server.services.event_log import EventLog
+from hibana_server.services.metering import Account
 from hibana_server.services.numbering import Numbering
 from hibana_server.services.payloads import Payloads
 
@@ -90,6 +91,8 @@ class Run:
     """All of it, where the record does not hold it and it is to be kept."""
     _keeping: asyncio.Task[None] | None = None
     """Keeps what the record does not hold, and stores the record then."""
+    account: Account | None = None
+    """What counts it against its caller's quota."""
     seen = 0
     """The owner's last look before the run began."""
     over = False

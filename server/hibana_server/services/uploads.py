@@ -12,11 +12,13 @@ from hibana_server.domain.errors import AlreadyExists, Internal, Invalid
 from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.domain.modules import Module, ModuleLimits, ModuleVersion, Status
 from hibana_server.domain.ports import BlobStore, ModuleStore, StagedBlob
+from hibana_server.domain.quotas import Quota
 from hibana_server.domain.requests import Answer, RequestKey
 from hibana_server.domain.sandboxes import Artifacts
 from hibana_server.domain.tiers import Tier, TierPolicy
 from hibana_server.services.digest_locks import DigestLocks, to_its_end
 from hibana_server.services.own_bytes import OwnBytes
+from hibana_server.services.quotas import Quotas
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Uploads:
         artifacts: Artifacts,
         policies: Mapping[Tier, TierPolicy],
         locks: DigestLocks,
+        quotas: Quotas,
     ) -> None:
         self._store = store
         self._blobs = blobs
@@ -83,11 +86,13 @@ class Uploads:
         self._policies = policies
         self._locks = locks
         self._own_bytes = OwnBytes(store)
+        self._quotas = quotas
 
     async def upload(self, caller: Caller, upload: Upload, chunks: AsyncIterator[bytes]) -> Uploaded:
         """Take the bytes and answer when the version can run.
 
-        Raises PermissionDenied, Invalid (digest, size, bytes, limits), AlreadyExists, Exhausted, Unavailable.
+        Raises PermissionDenied, Invalid (digest, size, bytes, limits), AlreadyExists, Exhausted (queue, quota),
+        Unavailable.
         """
         require(caller, Action.CREATE, _new_module(caller, upload, 0))
         if upload.tier is not Tier.USER and upload.spec is not None and upload.spec.shared:
@@ -106,6 +111,7 @@ class Uploads:
                 if not upload.validate_only and not await self._blobs.exists(sha256):
                     await staged.commit()  # what was stored is lost or set aside: these are the same bytes
                 return stored if request is None else await self._kept(stored, request)
+            room = await self._room(caller, upload, size)
             policy = self._policies[upload.tier]
             anew = not await self._own_bytes.known(caller, upload.tier, sha256)
             compiled = await self._artifacts.compile(
@@ -131,7 +137,9 @@ class Uploads:
                     shown = replace(shown, live_version=upload.version)
                 return Uploaded(shown, version, compiled.seconds, existed=False, stored=False)
             stored_module, stored_version = await to_its_end(
-                self._keep(staged, module, version, publish=publish, request=request, seconds=compiled.seconds)
+                self._keep(
+                    staged, module, version, publish=publish, request=request, seconds=compiled.seconds, room=room
+                )
             )
         if request is not None:
             return _again(await self._store.remembered(request))
@@ -148,11 +156,23 @@ class Uploads:
         publish: bool,
         request: RequestKey | None,
         seconds: float,
+        room: Quota | None,
     ) -> tuple[Module, ModuleVersion]:
         """Store the bytes, then the row. A row is never there without its bytes, nor removed from under it."""
         async with self._locks.hold(version.sha256):
             await staged.commit()
-            return await self._store.add_version(module, version, publish=publish, request=request, seconds=seconds)
+            return await self._store.add_version(
+                module, version, publish=publish, request=request, seconds=seconds, room=room
+            )
+
+    async def _room(self, caller: Caller, upload: Upload, size: int) -> Quota | None:
+        """Return the quota that the version has to fit into; None where it counts for nobody.
+
+        Raises Exhausted(QUOTA_EXCEEDED) when it does not fit now, before anything is compiled.
+        """
+        if upload.tier is not Tier.USER or upload.validate_only:
+            return None
+        return await self._quotas.room_for(caller, upload.name, size)
 
     async def _kept(self, stored: Uploaded, request: RequestKey) -> Uploaded:
         """Keep what an upload of a version that was there is answered, unless a copy of it was quicker."""

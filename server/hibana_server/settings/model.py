@@ -24,6 +24,8 @@ from hibana_server.settings.gate import GateSection, LargeGateSection
 from hibana_server.settings.gate import rules as gate_rules
 from hibana_server.settings.identity import JwtSection, LimitsSection
 from hibana_server.settings.identity import rules as identity_rules
+from hibana_server.settings.quotas import AdminQuotaSection, QuotaSection, ServiceQuotaSection
+from hibana_server.settings.quotas import rules as quota_rules
 
 PREFIX = "HIBANA_SERVER_"
 
@@ -162,6 +164,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an uploaded module of the admin tier may contain."""
     gate_system: LargeGateSection = LargeGateSection()
     """What an uploaded module of the system tier may contain."""
+    quota_user: QuotaSection = QuotaSection()
+    """What a caller with the role user may use; exceptions are set at run time."""
+    quota_service: ServiceQuotaSection = ServiceQuotaSection()
+    """What a caller with the role service may use."""
+    quota_admin: AdminQuotaSection = AdminQuotaSection()
+    """What an admin may use."""
     tls: TlsSection = TlsSection()
     """TLS of the gRPC port."""
     jwt: JwtSection = JwtSection()
@@ -277,6 +285,8 @@ def _check(settings: Settings) -> None:
     rules += executions_rules(settings.executions)
     for section in ("gate_user", "gate_admin", "gate_system"):
         rules += (*gate_rules(section, getattr(settings, section)),)
+    for section in ("quota_user", "quota_service", "quota_admin"):
+        rules += quota_rules(section, getattr(settings, section))
     for name, holds, accepted in rules:
         if not holds:
             raise SettingsError(f"settings: {name} must be {accepted}")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import wasmtime
 
+from hibana_server.domain.callers import Role
 from tests.framework.server import Server
 
 COMMAND = Path(sys.executable).with_name("hibana")
@@ -62,12 +63,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-def cli_of(server: Server, subject: str, home: Path) -> Cli:
+def cli_of(server: Server, subject: str, home: Path, role: Role = Role.USER) -> Cli:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HIBANA_", "XDG_"))}
     told = {
         "HOME": str(home),
         "HIBANA_ADDRESS": server.address,
-        "HIBANA_TOKEN": server.token(subject),
+        "HIBANA_TOKEN": server.token(subject, role),
         "TERM": "xterm",
         "COLUMNS": "160",
     }

@@ -10,12 +10,14 @@ from typing import Any
 
 from hibana_server.domain.callers import Caller, Role
 from hibana_server.domain.modules import Module, Status
+from hibana_server.domain.quotas import Quota
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier
 from hibana_server.sandbox.artifacts import ArtifactStore
 from hibana_server.services.catalog import Catalog
 from hibana_server.services.digest_locks import DigestLocks
 from hibana_server.services.housekeeping import Housekeeping, Retention
 from hibana_server.services.lifecycle import Lifecycle
+from hibana_server.services.quotas import Quotas
 from hibana_server.services.registry import Registry
 from hibana_server.services.uploads import Uploads
 from hibana_server.storage.blobs.local import LocalBlobStore
@@ -88,8 +90,9 @@ class House:
         catalog = Catalog(self.store, DEFAULT_POLICIES)
         locks = DigestLocks()
         self.registry = Registry(self.store, catalog)
-        self.lifecycle = Lifecycle(self.store, catalog)
-        self.uploads = Uploads(self.store, self.blobs, self._artifacts, DEFAULT_POLICIES, locks)
+        quotas = Quotas(self.store.quotas, dict.fromkeys(Role, Quota()))
+        self.lifecycle = Lifecycle(self.store, catalog, quotas)
+        self.uploads = Uploads(self.store, self.blobs, self._artifacts, DEFAULT_POLICIES, locks, quotas)
         self.housekeeping = Housekeeping(self.store.upkeep, self.blobs, locks, RETENTION)
 
     async def close(self) -> None:

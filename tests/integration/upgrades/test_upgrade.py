@@ -11,9 +11,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from hibana_server.domain.errors import Exhausted
 from hibana_server.domain.executions import Execution, Outcome
 from hibana_server.domain.modules import Status
 from hibana_server.domain.ports import ExecutionFilter, ModuleFilter
+from hibana_server.domain.quotas import Quota
 from hibana_server.domain.tiers import Tier
 from hibana_server.storage import migrate
 from hibana_server.storage.data_dir import DataDir, open_data_dir
@@ -81,6 +83,16 @@ async def test_modules_are_what_they_were(modules: SqliteModuleStore) -> None:
     versions = await modules.list_versions(sums.uid, published_only=False, limit=10)
     assert [(v.version, v.publish_time is None) for v in versions.versions] == [("2.0.0", True), ("1.0.0", False)]
     assert await modules.upkeep.without_their_live_version() == []
+
+
+async def test_an_upgraded_directory_has_no_exceptions_and_takes_them(modules: SqliteModuleStore) -> None:
+    assert await modules.quotas.changed_since(0) == ([], 0)
+    stored = await modules.quotas.stored("alice")
+    assert stored.modules == 3
+    assert stored.total_bytes > 0
+    await modules.quotas.change("alice", lambda _: Quota(max_modules=3), time=1)
+    with pytest.raises(Exhausted):
+        await modules.quotas.check_room("alice", "fourth", 8, Quota(max_modules=3))
 
 
 async def test_modules_live_on(modules: SqliteModuleStore) -> None:

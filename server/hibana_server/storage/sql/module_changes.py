@@ -11,16 +11,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hibana_server.domain.access import unknown, unknown_version
 from hibana_server.domain.errors import AlreadyExists
 from hibana_server.domain.modules import Module, ModuleVersion, Status
+from hibana_server.domain.quotas import Quota
 from hibana_server.domain.requests import Answer, RequestKey
 from hibana_server.storage.sql import tombstones
 from hibana_server.storage.sql.module_reads import named, one_module, one_version
 from hibana_server.storage.sql.module_rows import allowed_rows, module_row, namespace, version_row
+from hibana_server.storage.sql.quotas import check_new_module, check_new_version
 from hibana_server.storage.sql.requests import recall, remember
 from hibana_server.storage.sql.tables import allowed_users, modules, versions
 
 
 async def add_version(
-    connection: AsyncConnection, module: Module, version: ModuleVersion, *, publish: bool
+    connection: AsyncConnection, module: Module, version: ModuleVersion, *, publish: bool, room: Quota | None = None
 ) -> tuple[Module, ModuleVersion]:
     """Store a version, and its module when that is new; see the port for what is answered when."""
     found = await one_module(connection, named(module.tier, namespace(module.tier, module.owner), module.name))
@@ -30,6 +32,8 @@ async def add_version(
             return found, stored
     target = found or replace(module, live_version="", allowed_users=tuple(sorted(set(module.allowed_users))))
     await tombstones.check_free(connection, target, version)
+    if room is not None:
+        await check_new_version(connection, target.owner, found.uid if found else None, version.size, room)
     if publish:
         target = replace(target, live_version=version.version)
     if found is None:
@@ -43,12 +47,16 @@ async def add_version(
 
 
 async def change(
-    connection: AsyncConnection, uid: str, make: Callable[[Module], Module], request: RequestKey | None
+    connection: AsyncConnection,
+    uid: str,
+    make: Callable[[Module], Module],
+    request: RequestKey | None,
+    room: Quota | None = None,
 ) -> Module:
     """Replace a module by what `make` makes of it."""
     if (answer := await recall(connection, request)) is not None:
         return answer.module
-    changed = await _apply(connection, await _module(connection, uid), make)
+    changed = await _apply(connection, await _module(connection, uid), make, room)
     await remember(connection, request, Answer(changed))
     return changed
 
@@ -93,7 +101,9 @@ async def delete_version(
     return version
 
 
-async def _apply(connection: AsyncConnection, before: Module, make: Callable[[Module], Module]) -> Module:
+async def _apply(
+    connection: AsyncConnection, before: Module, make: Callable[[Module], Module], room: Quota | None = None
+) -> Module:
     after = make(before)
     after = replace(after, allowed_users=tuple(sorted(set(after.allowed_users))))
     if after == before:
@@ -101,6 +111,8 @@ async def _apply(connection: AsyncConnection, before: Module, make: Callable[[Mo
     after = replace(after, revision=before.revision + 1)
     if namespace(after.tier, after.owner) != namespace(before.tier, before.owner):
         await _check_name_free(connection, after)
+        if room is not None:
+            await check_new_module(connection, after.owner, after, room)
         await tombstones.move(connection, before, after, after.update_time)
     await _write(connection, before, after)
     return after

@@ -9,6 +9,7 @@ from sqlalchemy import exists, select
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.modules import Module, ModuleVersion
 from hibana_server.domain.ports import ModuleFilter, ModulePage, VersionPage
+from hibana_server.domain.quotas import Quota
 from hibana_server.domain.requests import Answer, RequestKey
 from hibana_server.domain.tiers import Tier
 from hibana_server.storage.sql import module_changes, module_lists
@@ -84,6 +85,7 @@ class SqlModuleStore:
         publish: bool,
         request: RequestKey | None = None,
         seconds: float = 0.0,
+        room: Quota | None = None,
     ) -> tuple[Module, ModuleVersion]:
         """Store a version, and its module when that is new; see the port for what is answered when."""
 
@@ -92,7 +94,7 @@ class SqlModuleStore:
                 answer = await recall(connection, request)
                 if answer is not None and answer.version is not None:
                     return answer.module, answer.version
-                stored = await module_changes.add_version(connection, module, version, publish=publish)
+                stored = await module_changes.add_version(connection, module, version, publish=publish, room=room)
                 existed = stored[1].create_time != version.create_time or stored[1].creator != version.creator
                 await remember(connection, request, Answer(*stored, seconds=seconds, existed=existed))
                 return stored
@@ -100,13 +102,18 @@ class SqlModuleStore:
         return await uninterrupted(work())
 
     async def change(
-        self, uid: str, change: Callable[[Module], Module], *, request: RequestKey | None = None
+        self,
+        uid: str,
+        change: Callable[[Module], Module],
+        *,
+        request: RequestKey | None = None,
+        room: Quota | None = None,
     ) -> Module:
         """Replace a module by what `change` makes of it, in one transaction, and return it."""
 
         async def work() -> Module:
             async with self._database.writing() as connection:
-                return await module_changes.change(connection, uid, change, request)
+                return await module_changes.change(connection, uid, change, request, room)
 
         return await uninterrupted(work())
 

@@ -81,6 +81,7 @@ versions = Table(
     Column("create_time", BigInteger, nullable=False),
     Column("publish_time", BigInteger),
     Index(None, "module_uid", "create_time", "version"),
+    Index(None, "module_uid", "size"),
     Index(None, "sha256"),
 )
 
@@ -106,6 +107,23 @@ requests = Table(
     Column("time", BigInteger, nullable=False),
     Column("answer", LargeBinary, nullable=False),  # zlib of msgpack of domain.requests.Answer
     Index(None, "time"),
+)
+
+# What admins set for single subjects; NULL leaves the default. A row stays when it says nothing any more: its revision,
+# which every change raises above all others, tells other processes so.
+quotas = Table(
+    "quotas",
+    registry,
+    Column("subject", Text, primary_key=True),
+    Column("max_modules", BigInteger),
+    Column("max_total_bytes", BigInteger),
+    Column("max_versions_per_module", BigInteger),
+    Column("max_requests_per_minute", BigInteger),
+    Column("max_cpu_per_minute", Float),  # seconds
+    Column("max_concurrent_executions", BigInteger),
+    Column("revision", BigInteger, nullable=False),
+    Column("update_time", BigInteger, nullable=False),
+    Index(None, "revision"),
 )
 
 executions = Table(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hibana_server.storage.sql.module_upkeep import SqlModuleUpkeep
 from hibana_server.storage.sql.modules import SqlModuleStore
+from hibana_server.storage.sql.quotas import SqlQuotaStore
 from hibana_server.storage.sqlite.engine import open_database
 from hibana_server.storage.sqlite.generation import ChangeCounter
 
@@ -18,6 +19,7 @@ class SqliteModuleStore(SqlModuleStore):
         self._counter = ChangeCounter(path)
         super().__init__(self._file, self._counter.read)
         self.upkeep = SqlModuleUpkeep(self._file)
+        self.quotas = SqlQuotaStore(self._file, self._counter.read)
 
     async def close(self) -> None:
         """Close all connections."""
