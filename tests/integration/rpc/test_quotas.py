@@ -195,7 +195,8 @@ async def test_storage_is_bounded_with_the_numbers(speak: Connect, subject: str)
     refusal = await refused(create(stubs, "two", large, "2"))
     assert set(refusal.quotas) == {"max_total_bytes"}
     usage = (await report(stubs)).usage
-    assert refusal.quotas["max_total_bytes"] == (5000, usage.total_bytes + len(large))
+    limit, used = refusal.quotas["max_total_bytes"]
+    assert (limit, used) == (5000.0, float(usage.total_bytes + len(large)))
     assert usage.modules == 2
     assert not (await create(stubs, "three", guest("client_numbers"), validate_only=True)).existed
 
