@@ -165,7 +165,6 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         executions = Executions(
             catalog, artifacts, blobs, pool, records, on_done(metrics, traces), payloads, quotas
         )
-        metrics.numbers("executions", lambda: {"running": executions.running})
         detached, watching = _detached(settings.detached, executions, metrics)
         for watch in (OpenRecords(records, executions).watch(), Revocation(modules, executions).watch()):
             stack.push_async_callback(_end, asyncio.create_task(watch))
@@ -296,7 +295,7 @@ def _detached(section: DetachedSection, executions: Executions, metrics: Metrics
     )
     metrics.numbers("detached", detached.stats)
     metrics.numbers("event_logs", logs.stats)
-    metrics.numbers("executions", lambda: {"watchers": watching.watchers})
+    metrics.numbers("executions", lambda: {"running": executions.running, "watchers": watching.watchers})
     return detached, watching
 
 

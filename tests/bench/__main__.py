@@ -9,7 +9,19 @@ from pathlib import Path
 
 import wasmtime
 
-from tests.bench import invoke, isolation, lists, memory, neighbours, programs, raw, stdout, tokens, transfers
+from tests.bench import (
+    admission,
+    invoke,
+    isolation,
+    lists,
+    memory,
+    neighbours,
+    programs,
+    raw,
+    stdout,
+    tokens,
+    transfers,
+)
 from tests.bench.uploads import TINY, upload
 from tests.framework.server import WITHOUT_QUOTAS, Server
 
@@ -21,6 +33,7 @@ def main() -> int:
     parts = {
         "raw": raw.measure,
         "invoke": invoke.measure,
+        "admission": admission.measure,
         "neighbours": neighbours.measure,
         "isolation": isolation.measure,
         "stdout": stdout.measure,

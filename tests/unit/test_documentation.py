@@ -76,6 +76,19 @@ def test_the_table_of_tiers_is_the_one_in_force() -> None:
         assert set(re.findall(r"`([^`]+)`", functions)) == policy.host_functions - {"env.fetch"}
 
 
+def test_every_threat_has_its_wall_and_tests_that_exist() -> None:
+    threats = list(rows("docs/security.md", "Threats"))
+    assert len(threats) > 10
+    for cells in threats:
+        assert all(cells)
+        named = re.findall(r"`([^`]+)`", cells[-1])
+        assert named, cells
+        for test in named:
+            file, _, function = test.partition("::")
+            assert (ROOT / file).is_file(), test
+            assert f"def {function}(" in (ROOT / file).read_text(encoding="utf-8") or not function, test
+
+
 def test_every_outcome_is_explained() -> None:
     assert {cells[0].lower() for cells in rows("docs/concepts.md", "Executions")} == set(Outcome)
 

@@ -75,7 +75,7 @@ class RpcServer:
             await self.health.set(name, status)
 
 
-def build(  # noqa: PLR0913 - what a server is made of
+def build(
     *,
     registry: RegistryServices,
     executions: ExecutionServices,
