@@ -162,9 +162,7 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         catalog = Catalog(modules, policies)
         payloads = await _payloads(stack, data_dir.payloads, records, settings.executions)
         quotas = await _quotas(modules, settings, metrics)
-        executions = Executions(
-            catalog, artifacts, blobs, pool, records, on_done(metrics, traces), payloads, quotas
-        )
+        executions = Executions(catalog, artifacts, blobs, pool, records, on_done(metrics, traces), payloads, quotas)
         detached, watching = _detached(settings.detached, executions, metrics)
         for watch in (OpenRecords(records, executions).watch(), Revocation(modules, executions).watch()):
             stack.push_async_callback(_end, asyncio.create_task(watch))
