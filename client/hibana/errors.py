@@ -264,6 +264,8 @@ BY_REASON: dict[str, type[ServiceError]] = {
     "EXECUTION_ENDED": FailedPrecondition,
     "VERSION_LIVE": FailedPrecondition,
     "MODULE_DELETED": FailedPrecondition,
+    "EXECUTION_OPEN": FailedPrecondition,
+    "INPUT_NOT_KEPT": FailedPrecondition,
     "QUEUE_FULL": ResourceExhausted,
     "COMPILE_QUEUE_FULL": ResourceExhausted,
     "QUOTA_EXCEEDED": ResourceExhausted,

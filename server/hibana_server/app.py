@@ -29,9 +29,11 @@ from hibana_server.app_traces import exported_traces, on_done
 from hibana_server.domain.callers import Role
 from hibana_server.domain.errors import Invalid, Unavailable
 from hibana_server.domain.executions import Outcome
+from hibana_server.domain.history import Kept
 from hibana_server.domain.ports import ExecutionStore
 from hibana_server.domain.quotas import Quota
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier, TierPolicy
+from hibana_server.domain.upkeep import RecordUpkeep
 from hibana_server.gateway.ops import OpsApp, OpsServer
 from hibana_server.rpc import server as rpc_server
 from hibana_server.rpc.calls import current_log_fields
@@ -48,6 +50,7 @@ from hibana_server.services.detached import Bounds, Detached
 from hibana_server.services.digest_locks import DigestLocks
 from hibana_server.services.event_logs import EventLogs
 from hibana_server.services.executions import Executions
+from hibana_server.services.history import History
 from hibana_server.services.housekeeping import Housekeeping, Retention
 from hibana_server.services.insight import Insight
 from hibana_server.services.lifecycle import Lifecycle
@@ -55,6 +58,8 @@ from hibana_server.services.open_records import OpenRecords, take_over
 from hibana_server.services.payloads import Payloads
 from hibana_server.services.quotas import Quotas
 from hibana_server.services.registry import Registry
+from hibana_server.services.replay import Replay
+from hibana_server.services.retention import RecordRetention
 from hibana_server.services.revocation import Revocation
 from hibana_server.services.unnamed import Unnamed
 from hibana_server.services.uploads import Uploads
@@ -62,6 +67,7 @@ from hibana_server.services.watching import Watching
 from hibana_server.settings.addresses import Address, parse_address, reachable_in_clear
 from hibana_server.settings.detached import DetachedSection
 from hibana_server.settings.executions import ExecutionsSection
+from hibana_server.settings.history import HistorySection
 from hibana_server.settings.model import Settings
 from hibana_server.storage.blobs.local import LocalBlobStore
 from hibana_server.storage.data_dir import load_or_create_key, lock_data_dir, open_data_dir
@@ -164,11 +170,14 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         quotas = await _quotas(modules, settings, metrics)
         executions = Executions(catalog, artifacts, blobs, pool, records, on_done(metrics, traces), payloads, quotas)
         detached, watching = _detached(settings.detached, executions, metrics)
-        for watch in (OpenRecords(records, executions).watch(), Revocation(modules, executions).watch()):
-            stack.push_async_callback(_end, asyncio.create_task(watch))
         locks = DigestLocks()
-        housekeeping = Housekeeping(modules.upkeep, blobs, locks, _retention(settings))
-        stack.push_async_callback(_end, asyncio.create_task(housekeeping.run(settings.registry.sweep_seconds)))
+        for upkeep in (
+            OpenRecords(records, executions).watch(),
+            Revocation(modules, executions).watch(),
+            Housekeeping(modules.upkeep, blobs, locks, _retention(settings)).run(settings.registry.sweep_seconds),
+        ):
+            stack.push_async_callback(_end, asyncio.create_task(upkeep))
+        _remove_old_records(stack, records, settings.history, metrics)
         rpc = rpc_server.build(
             registry=RegistryServices(
                 registry=Registry(modules, catalog),
@@ -177,7 +186,7 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
                 insight=Insight(catalog, blobs, records),
                 catalog=catalog,
             ),
-            executions=ExecutionServices(executions, detached, watching),
+            executions=ExecutionServices(executions, detached, watching, History(catalog, records), Replay(executions)),
             entrance=entrance,
             metrics=metrics,
             quotas=quotas,
@@ -307,6 +316,20 @@ async def _payloads(
     unnamed = Unnamed(blobs, locks, records.referenced, settings.unnamed_payload_seconds)
     stack.push_async_callback(_end, asyncio.create_task(unnamed.run(settings.sweep_seconds)))
     return Payloads(blobs, locks, settings.payload_bytes)
+
+
+def _remove_old_records(
+    stack: AsyncExitStack, records: RecordUpkeep, section: HistorySection, metrics: Metrics
+) -> None:
+    """Remove records that are past their time until the stack is left."""
+    kept = {
+        Tier.USER: Kept(section.user_seconds, section.user_bytes),
+        Tier.ADMIN: Kept(section.admin_seconds, section.admin_bytes),
+        Tier.SYSTEM: Kept(section.system_seconds, section.system_bytes),
+    }
+    retention = RecordRetention(records, kept)
+    metrics.numbers("history", lambda: {"removed": retention.removed}, counters=("removed",))
+    stack.push_async_callback(_end, asyncio.create_task(retention.run(section.sweep_seconds)))
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -16,6 +16,7 @@ from hibana_server.domain.executions import (
     State,
     Usage,
 )
+from hibana_server.domain.ids import uid_from
 from hibana_server.domain.modules import (
     Convention,
     Export,
@@ -88,9 +89,14 @@ def a_version(module: Module, version: str = "1.0.0", *, sha256: str = "a" * 64)
     )
 
 
-def a_begun(*, caller: str = "alice", state: State = State.RUNNING) -> Execution:
-    uid = next_uid()
-    moment = next(_numbers)
+def uid_at(time: int) -> str:
+    """Return a uid in the form of a UUIDv7 made at this time, microseconds since 1970."""
+    return f"{uid_from(time)}-7000-8000-{next(_numbers):012x}"
+
+
+def a_begun(*, caller: str = "alice", state: State = State.RUNNING, time: int | None = None) -> Execution:
+    uid = next_uid() if time is None else uid_at(time)
+    moment = next(_numbers) if time is None else time
     return Execution(
         uid=uid,
         module_uid="module-1",
@@ -104,6 +110,8 @@ def a_begun(*, caller: str = "alice", state: State = State.RUNNING) -> Execution
         create_time=moment,
         request_id="request-1",
         trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
+        module_reference="user/alice/sums",
+        replay_of="",
     )
 
 

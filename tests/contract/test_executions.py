@@ -109,9 +109,10 @@ async def test_lists_are_newest_first_and_without_input_and_output(executions: E
 
 
 async def test_filters(executions: ExecutionStore) -> None:
-    one = replace(ended(a_begun(caller="alice")), create_time=100)
-    two = replace(ended(a_begun(caller="bob"), Outcome.OK), create_time=200, module_uid="module-2", version="2")
-    three = replace(a_begun(caller="alice"), create_time=300, function="sub")
+    second = 1_000_000
+    one = ended(a_begun(caller="alice", time=100 * second))
+    two = replace(ended(a_begun(caller="bob", time=200 * second), Outcome.OK), module_uid="module-2", version="2")
+    three = replace(a_begun(caller="alice", time=300 * second), function="sub")
     await asyncio.gather(executions.finish(one), executions.finish(two), executions.begin(three))
     table: list[tuple[ExecutionFilter, list[Execution]]] = [
         (ExecutionFilter(), [three, two, one]),
@@ -124,9 +125,19 @@ async def test_filters(executions: ExecutionStore) -> None:
         (ExecutionFilter(state=State.RUNNING), [three]),
         (ExecutionFilter(state=State.QUEUED), []),
         (ExecutionFilter(outcome=Outcome.TRAP), [one]),
-        (ExecutionFilter(created_after=200), [three, two]),
-        (ExecutionFilter(created_before=200), [one]),
-        (ExecutionFilter(caller="alice", created_after=100, created_before=300), [one]),
+        (ExecutionFilter(outcome=Outcome.OK), [two]),
+        (ExecutionFilter(outcome=Outcome.OK, state=State.RUNNING), []),
+        (ExecutionFilter(caller="alice", outcome=Outcome.TRAP), [one]),
+        (ExecutionFilter(module_uid="module-2", outcome=Outcome.OK), [two]),
+        (ExecutionFilter(module_uid="module-2", outcome=Outcome.TRAP), []),
+        (ExecutionFilter(caller="alice", module_uid="module-1"), [three, one]),
+        (ExecutionFilter(caller="bob", module_uid="module-1"), []),
+        (ExecutionFilter(caller="alice", state=State.RUNNING), [three]),
+        (ExecutionFilter(caller="bob", state=State.RUNNING), []),
+        (ExecutionFilter(version="1.0.0", state=State.DONE), [one]),
+        (ExecutionFilter(created_after=200 * second), [three, two]),
+        (ExecutionFilter(created_before=200 * second), [one]),
+        (ExecutionFilter(caller="alice", created_after=100 * second, created_before=300 * second), [one]),
     ]
     for where, expected in table:
         assert [found.uid for found in await listed(executions, where)] == [record.uid for record in expected], where

@@ -24,6 +24,7 @@ FROZEN = """
 /hibana.v1.Executor/CancelExecution        belonging   change
 /hibana.v1.Executor/Execute                module      execute
 /hibana.v1.Executor/GetExecution           belonging   read
+/hibana.v1.Executor/GetExecutionStats      belongings  read
 /hibana.v1.Executor/Invoke                 module      execute
 /hibana.v1.Executor/ListExecutions         belongings  read
 /hibana.v1.Executor/ReplayExecution        belonging   read execute

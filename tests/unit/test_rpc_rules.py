@@ -149,5 +149,5 @@ def test_what_is_served_is_what_the_contract_says(method: MethodDescriptor) -> N
 
 
 async def test_a_later_method_says_which_and_what_to_do() -> None:
-    with pytest.raises(Unimplemented, match="ReplayExecution is in the contract but not served by this release"):
-        await later("ReplayExecution")(None, None, None)
+    with pytest.raises(Unimplemented, match="Session is in the contract but not served by this release"):
+        await later("Session")(None, None, None)

@@ -48,6 +48,7 @@ def test_the_environment_reaches_every_setting() -> None:
         ("jwt", name): {f"{PREFIX}JWT_ISSUERS": "y"} for name in ("jwks", "secret", "secret_file")
     }
     needed["jwt", "issuers"] = {f"{PREFIX}JWT_JWKS": "y"}
+    special |= {("history", f"{tier}_seconds"): 77.5 for tier in Tier}
     for variable, path in variables():
         default: Any = defaults
         for part in path:

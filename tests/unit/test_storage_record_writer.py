@@ -189,7 +189,10 @@ async def test_a_full_journal_disk_refuses_the_record(writer: RecordWriter, file
     assert stored(file) == [(last.uid, "done")]
 
 
-async def test_a_record_that_cannot_be_stored_does_not_take_others_along(writer: RecordWriter, file: Path) -> None:
+async def test_a_record_that_cannot_be_stored_does_not_take_others_along(
+    writer: RecordWriter, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_writer, "FLUSH_PATIENCE", 30.0)  # writing the traceback to the log may take a second
     good = [ended(a_begun()) for _ in range(5)]
     bad = replace(ended(a_begun()), usage=Usage(execution_ns=2**63))  # no column takes it
     for record in (*good[:3], bad, *good[3:]):

@@ -88,6 +88,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the version is the live one; publish another version first."""
     ERROR_REASON_MODULE_DELETED: _ErrorReason.ValueType  # 75
     """FAILED_PRECONDITION: the module is deleted; undelete it first."""
+    ERROR_REASON_EXECUTION_OPEN: _ErrorReason.ValueType  # 76
+    """FAILED_PRECONDITION: the execution has not ended yet; wait for its end or cancel it."""
+    ERROR_REASON_INPUT_NOT_KEPT: _ErrorReason.ValueType  # 77
+    """FAILED_PRECONDITION: the record does not hold all of the input, so it cannot be run again."""
     ERROR_REASON_QUEUE_FULL: _ErrorReason.ValueType  # 80
     """RESOURCE_EXHAUSTED: too many calls wait for a sandbox."""
     ERROR_REASON_COMPILE_QUEUE_FULL: _ErrorReason.ValueType  # 81
@@ -182,6 +186,10 @@ ERROR_REASON_VERSION_LIVE: ErrorReason.ValueType  # 74
 """FAILED_PRECONDITION: the version is the live one; publish another version first."""
 ERROR_REASON_MODULE_DELETED: ErrorReason.ValueType  # 75
 """FAILED_PRECONDITION: the module is deleted; undelete it first."""
+ERROR_REASON_EXECUTION_OPEN: ErrorReason.ValueType  # 76
+"""FAILED_PRECONDITION: the execution has not ended yet; wait for its end or cancel it."""
+ERROR_REASON_INPUT_NOT_KEPT: ErrorReason.ValueType  # 77
+"""FAILED_PRECONDITION: the record does not hold all of the input, so it cannot be run again."""
 ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 80
 """RESOURCE_EXHAUSTED: too many calls wait for a sandbox."""
 ERROR_REASON_COMPILE_QUEUE_FULL: ErrorReason.ValueType  # 81

@@ -651,12 +651,14 @@ class Execution(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
+    MODULE_REFERENCE_FIELD_NUMBER: _builtins.int
+    REPLAY_OF_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `executions/{uid}`; uid is a UUIDv7, so names sort by time."""
     module: _builtins.str
     """Module that ran, `modules/{uid}`."""
     version: _builtins.str
-    """Version that ran."""
+    """Label of the version that ran, as `1.0.0`; unlike in ModuleVersion.name it is no resource name."""
     sha256: _builtins.str
     """SHA-256 of the bytes that ran."""
     caller: _builtins.str
@@ -675,6 +677,13 @@ class Execution(_message.Message):
     """Id of the distributed trace that the call was a part of, from the metadata `traceparent` (W3C Trace Context):
     32 lower-case hexadecimal digits. Empty where the caller sent none, or a malformed one.
     """
+    module_reference: _builtins.str
+    """Reference of the module that ran, without version, as it was called then: `user/OWNER/NAME`, `system/NAME`,
+    `admin/NAME`. A module that was given to another owner meanwhile has another one now; `module` stays. Empty in
+    records of releases that did not keep it.
+    """
+    replay_of: _builtins.str
+    """Execution that this one replays, `executions/{uid}`; empty unless it came from ReplayExecution."""
     @_builtins.property
     def failure(self) -> Global___Failure:
         """Why it did not end with OUTCOME_OK."""
@@ -729,10 +738,12 @@ class Execution(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         trace_id: _builtins.str = ...,
+        module_reference: _builtins.str = ...,
+        replay_of: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "input", b"input", "limits", b"limits", "output", b"output", "start_time", b"start_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "caller", b"caller", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "function", b"function", "input", b"input", "limits", b"limits", "module", b"module", "name", b"name", "outcome", b"outcome", "output", b"output", "request_id", b"request_id", "sha256", b"sha256", "start_time", b"start_time", "state", b"state", "trace_id", b"trace_id", "usage", b"usage", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "caller", b"caller", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "function", b"function", "input", b"input", "limits", b"limits", "module", b"module", "module_reference", b"module_reference", "name", b"name", "outcome", b"outcome", "output", b"output", "replay_of", b"replay_of", "request_id", b"request_id", "sha256", b"sha256", "start_time", b"start_time", "state", b"state", "trace_id", b"trace_id", "usage", b"usage", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

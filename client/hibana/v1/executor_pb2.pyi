@@ -840,6 +840,7 @@ class ListExecutionsRequest(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     CREATED_AFTER_FIELD_NUMBER: _builtins.int
     CREATED_BEFORE_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most this many; 0 means 50, more than 500 means 500."""
     page_token: _builtins.str
@@ -856,6 +857,8 @@ class ListExecutionsRequest(_message.Message):
     """State."""
     outcome: _execution_pb2.Outcome.ValueType
     """Outcome."""
+    whole: _builtins.bool
+    """Whether input and output come too. Pages end earlier then, at about 1 MiB."""
     @_builtins.property
     def created_after(self) -> _timestamp_pb2.Timestamp:
         """Accepted at or after this time."""
@@ -877,10 +880,11 @@ class ListExecutionsRequest(_message.Message):
         outcome: _execution_pb2.Outcome.ValueType = ...,
         created_after: _timestamp_pb2.Timestamp | None = ...,
         created_before: _timestamp_pb2.Timestamp | None = ...,
+        whole: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_after", b"created_after", "created_before", b"created_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "created_after", b"created_after", "created_before", b"created_before", "function", b"function", "module", b"module", "outcome", b"outcome", "page_size", b"page_size", "page_token", b"page_token", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "created_after", b"created_after", "created_before", b"created_before", "function", b"function", "module", b"module", "outcome", b"outcome", "page_size", b"page_size", "page_token", b"page_token", "state", b"state", "version", b"version", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -895,10 +899,13 @@ class ListExecutionsResponse(_message.Message):
     EXECUTIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     TOTAL_SIZE_FIELD_NUMBER: _builtins.int
+    TOTAL_SIZE_IS_MINIMUM_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Token of the next page; empty on the last."""
     total_size: _builtins.int
-    """Records that match in all."""
+    """Records that match in all; the least there are where `total_size_is_minimum` says so."""
+    total_size_is_minimum: _builtins.bool
+    """Whether more may match: counting stops at a bound where no count is kept of what was asked for."""
     @_builtins.property
     def executions(self) -> _containers.RepeatedCompositeFieldContainer[_execution_pb2.Execution]:
         """Records, newest first."""
@@ -909,10 +916,11 @@ class ListExecutionsResponse(_message.Message):
         executions: _abc.Iterable[_execution_pb2.Execution] | None = ...,
         next_page_token: _builtins.str = ...,
         total_size: _builtins.int = ...,
+        total_size_is_minimum: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["executions", b"executions", "next_page_token", b"next_page_token", "total_size", b"total_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executions", b"executions", "next_page_token", b"next_page_token", "total_size", b"total_size", "total_size_is_minimum", b"total_size_is_minimum"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -929,7 +937,7 @@ class ReplayExecutionRequest(_message.Message):
     name: _builtins.str
     """Name, `executions/{uid}`."""
     version: _builtins.str
-    """Version to run, as a reference; empty means the version that ran then."""
+    """Version to run, as a reference; one without version means the live one, empty the version that ran then."""
     def __init__(
         self,
         *,
@@ -953,8 +961,11 @@ class ReplayExecutionResponse(_message.Message):
     EXECUTION_FIELD_NUMBER: _builtins.int
     SAME_FIELD_NUMBER: _builtins.int
     DIFFERENCES_FIELD_NUMBER: _builtins.int
+    ORIGINAL_FIELD_NUMBER: _builtins.int
     same: _builtins.bool
-    """Whether outcome and output are the same."""
+    """Whether outcome and output are the same: how it ended, the results, and all bytes of stdout and stderr.
+    Times are for `execution` and `original` to tell.
+    """
     @_builtins.property
     def execution(self) -> _execution_pb2.Execution:
         """Record of the new run."""
@@ -963,17 +974,232 @@ class ReplayExecutionResponse(_message.Message):
     def differences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What differs, in words."""
 
+    @_builtins.property
+    def original(self) -> _execution_pb2.Execution:
+        """Record that was replayed."""
+
     def __init__(
         self,
         *,
         execution: _execution_pb2.Execution | None = ...,
         same: _builtins.bool = ...,
         differences: _abc.Iterable[_builtins.str] | None = ...,
+        original: _execution_pb2.Execution | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution", "original", b"original"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "execution", b"execution", "same", b"same"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "execution", b"execution", "original", b"original", "same", b"same"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReplayExecutionResponse: _TypeAlias = ReplayExecutionResponse  # noqa: Y015
+
+@_typing.final
+class GetExecutionStatsRequest(_message.Message):
+    """Asks for the numbers of executions; every filter that is set must match."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODULE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    FUNCTION_FIELD_NUMBER: _builtins.int
+    CALLER_FIELD_NUMBER: _builtins.int
+    CREATED_AFTER_FIELD_NUMBER: _builtins.int
+    CREATED_BEFORE_FIELD_NUMBER: _builtins.int
+    INTERVAL_COUNT_FIELD_NUMBER: _builtins.int
+    module: _builtins.str
+    """Module reference (without version)."""
+    version: _builtins.str
+    """Label of the version."""
+    function: _builtins.str
+    """Function."""
+    caller: _builtins.str
+    """Subject of the caller. Others' are empty unless asked by an admin."""
+    interval_count: _builtins.int
+    """Intervals of time that `intervals` divides the time into; 0 means 24, at most 100."""
+    @_builtins.property
+    def created_after(self) -> _timestamp_pb2.Timestamp:
+        """Accepted at or after this time."""
+
+    @_builtins.property
+    def created_before(self) -> _timestamp_pb2.Timestamp:
+        """Accepted before this time."""
+
+    def __init__(
+        self,
+        *,
+        module: _builtins.str = ...,
+        version: _builtins.str = ...,
+        function: _builtins.str = ...,
+        caller: _builtins.str = ...,
+        created_after: _timestamp_pb2.Timestamp | None = ...,
+        created_before: _timestamp_pb2.Timestamp | None = ...,
+        interval_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_after", b"created_after", "created_before", b"created_before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "created_after", b"created_after", "created_before", b"created_before", "function", b"function", "interval_count", b"interval_count", "module", b"module", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetExecutionStatsRequest: _TypeAlias = GetExecutionStatsRequest  # noqa: Y015
+
+@_typing.final
+class GetExecutionStatsResponse(_message.Message):
+    """Numbers of executions that have ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    IS_SAMPLE_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    DURATIONS_FIELD_NUMBER: _builtins.int
+    P50_FIELD_NUMBER: _builtins.int
+    P95_FIELD_NUMBER: _builtins.int
+    P99_FIELD_NUMBER: _builtins.int
+    INTERVALS_FIELD_NUMBER: _builtins.int
+    calls: _builtins.int
+    """Executions that were counted: the newest that match."""
+    is_sample: _builtins.bool
+    """Whether older ones match too, that were not looked at: a call looks at 20000 records at most."""
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExecutionOutcomeCount]:
+        """Counted executions by outcome."""
+
+    @_builtins.property
+    def durations(self) -> _containers.RepeatedCompositeFieldContainer[Global___DurationCount]:
+        """Counted executions by how long the guest ran; durations that none took are left out."""
+
+    @_builtins.property
+    def p50(self) -> _duration_pb2.Duration:
+        """Half of them took at most this long; from a histogram, at most 70 % too high."""
+
+    @_builtins.property
+    def p95(self) -> _duration_pb2.Duration:
+        """95 of 100 took at most this long, likewise."""
+
+    @_builtins.property
+    def p99(self) -> _duration_pb2.Duration:
+        """99 of 100 took at most this long, likewise."""
+
+    @_builtins.property
+    def intervals(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExecutionInterval]:
+        """The time they were accepted in, divided into equal intervals, oldest first; empty where there are none."""
+
+    def __init__(
+        self,
+        *,
+        calls: _builtins.int = ...,
+        is_sample: _builtins.bool = ...,
+        outcomes: _abc.Iterable[Global___ExecutionOutcomeCount] | None = ...,
+        durations: _abc.Iterable[Global___DurationCount] | None = ...,
+        p50: _duration_pb2.Duration | None = ...,
+        p95: _duration_pb2.Duration | None = ...,
+        p99: _duration_pb2.Duration | None = ...,
+        intervals: _abc.Iterable[Global___ExecutionInterval] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["p50", b"p50", "p95", b"p95", "p99", b"p99"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "durations", b"durations", "intervals", b"intervals", "is_sample", b"is_sample", "outcomes", b"outcomes", "p50", b"p50", "p95", b"p95", "p99", b"p99"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetExecutionStatsResponse: _TypeAlias = GetExecutionStatsResponse  # noqa: Y015
+
+@_typing.final
+class ExecutionOutcomeCount(_message.Message):
+    """Executions that ended in one way."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    outcome: _execution_pb2.Outcome.ValueType
+    """How they ended."""
+    count: _builtins.int
+    """How many did."""
+    def __init__(
+        self,
+        *,
+        outcome: _execution_pb2.Outcome.ValueType = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExecutionOutcomeCount: _TypeAlias = ExecutionOutcomeCount  # noqa: Y015
+
+@_typing.final
+class DurationCount(_message.Message):
+    """Executions that took about the same time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_MOST_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """How many did."""
+    @_builtins.property
+    def at_most(self) -> _duration_pb2.Duration:
+        """They took at most this long, and longer than the bound below it."""
+
+    def __init__(
+        self,
+        *,
+        at_most: _duration_pb2.Duration | None = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at_most", b"at_most"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_most", b"at_most", "count", b"count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DurationCount: _TypeAlias = DurationCount  # noqa: Y015
+
+@_typing.final
+class ExecutionInterval(_message.Message):
+    """Executions that were accepted in one interval of time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    P50_FIELD_NUMBER: _builtins.int
+    P95_FIELD_NUMBER: _builtins.int
+    calls: _builtins.int
+    """How many were accepted in it."""
+    failed: _builtins.int
+    """How many of them ended otherwise than with OUTCOME_OK."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Start of the interval; it ends where the next one starts."""
+
+    @_builtins.property
+    def p50(self) -> _duration_pb2.Duration:
+        """Half of them took at most this long; unset without any."""
+
+    @_builtins.property
+    def p95(self) -> _duration_pb2.Duration:
+        """95 of 100 took at most this long."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        calls: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        p50: _duration_pb2.Duration | None = ...,
+        p95: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["p50", b"p50", "p95", b"p95", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "failed", b"failed", "p50", b"p50", "p95", b"p95", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExecutionInterval: _TypeAlias = ExecutionInterval  # noqa: Y015

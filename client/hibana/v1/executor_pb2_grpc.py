@@ -88,6 +88,11 @@ class ExecutorStub:
                 request_serializer=hibana_dot_v1_dot_executor__pb2.ReplayExecutionRequest.SerializeToString,
                 response_deserializer=hibana_dot_v1_dot_executor__pb2.ReplayExecutionResponse.FromString,
                 _registered_method=True)
+        self.GetExecutionStats = channel.unary_unary(
+                '/hibana.v1.Executor/GetExecutionStats',
+                request_serializer=hibana_dot_v1_dot_executor__pb2.GetExecutionStatsRequest.SerializeToString,
+                response_deserializer=hibana_dot_v1_dot_executor__pb2.GetExecutionStatsResponse.FromString,
+                _registered_method=True)
 
 
 class ExecutorServicer:
@@ -202,8 +207,11 @@ class ExecutorServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListExecutions(self, request, context):
-        """Lists records, newest first, without their input and output. Own ones; admins see all.
+        """Lists records, newest first, without their input and output unless asked. Own ones; admins see all.
 
+        A page may have fewer records than asked for, even none, and still a token for the next one: a call looks
+        at a bounded number of records. Records are removed when they are older than the service keeps them, or when
+        those of their tier take more space than it gives them; those of the last minute never.
         INVALID_ARGUMENT (PAGE_TOKEN_INVALID, REFERENCE_INVALID). Safe to retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -213,8 +221,22 @@ class ExecutorServicer:
     def ReplayExecution(self, request, context):
         """Runs one's own recorded execution again, on any version one may run, and compares.
 
-        NOT_FOUND · FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DISABLED) · RESOURCE_EXHAUSTED.
-        Safe to retry if the function may run twice. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        The function, its input and the limits are those of the record; limits of the version hold besides. The new
+        run is an execution of its own, whose record names the one it replays. Closing the call kills the guest.
+        INVALID_ARGUMENT (REFERENCE_INVALID, ARGUMENTS_INVALID when the version's function takes other ones) ·
+        NOT_FOUND (NOT_FOUND, FUNCTION_NOT_FOUND) · PERMISSION_DENIED (NOT_ALLOWED: an admin on another's record) ·
+        FAILED_PRECONDITION (EXECUTION_OPEN, INPUT_NOT_KEPT, NOT_RUNNABLE, MODULE_DISABLED, NO_LIVE_VERSION) ·
+        RESOURCE_EXHAUSTED (QUEUE_FULL, QUOTA_EXCEEDED).
+        Safe to retry after UNAVAILABLE and RESOURCE_EXHAUSTED/QUEUE_FULL; otherwise only if the function may run twice.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetExecutionStats(self, request, context):
+        """Returns counts and times of the newest executions that match. Own ones; admins see all.
+
+        INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND (the module of the filter). Safe to retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -267,6 +289,11 @@ def add_ExecutorServicer_to_server(servicer, server):
                     servicer.ReplayExecution,
                     request_deserializer=hibana_dot_v1_dot_executor__pb2.ReplayExecutionRequest.FromString,
                     response_serializer=hibana_dot_v1_dot_executor__pb2.ReplayExecutionResponse.SerializeToString,
+            ),
+            'GetExecutionStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExecutionStats,
+                    request_deserializer=hibana_dot_v1_dot_executor__pb2.GetExecutionStatsRequest.FromString,
+                    response_serializer=hibana_dot_v1_dot_executor__pb2.GetExecutionStatsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -521,6 +548,33 @@ class Executor:
             '/hibana.v1.Executor/ReplayExecution',
             hibana_dot_v1_dot_executor__pb2.ReplayExecutionRequest.SerializeToString,
             hibana_dot_v1_dot_executor__pb2.ReplayExecutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExecutionStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hibana.v1.Executor/GetExecutionStats',
+            hibana_dot_v1_dot_executor__pb2.GetExecutionStatsRequest.SerializeToString,
+            hibana_dot_v1_dot_executor__pb2.GetExecutionStatsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -114,15 +114,28 @@ class ExecutorStub:
     NOT_FOUND. Safe to retry.
     """
     ListExecutions: _grpc.UnaryUnaryMultiCallable[_executor_pb2.ListExecutionsRequest, _executor_pb2.ListExecutionsResponse]
-    """Lists records, newest first, without their input and output. Own ones; admins see all.
+    """Lists records, newest first, without their input and output unless asked. Own ones; admins see all.
 
+    A page may have fewer records than asked for, even none, and still a token for the next one: a call looks
+    at a bounded number of records. Records are removed when they are older than the service keeps them, or when
+    those of their tier take more space than it gives them; those of the last minute never.
     INVALID_ARGUMENT (PAGE_TOKEN_INVALID, REFERENCE_INVALID). Safe to retry.
     """
     ReplayExecution: _grpc.UnaryUnaryMultiCallable[_executor_pb2.ReplayExecutionRequest, _executor_pb2.ReplayExecutionResponse]
     """Runs one's own recorded execution again, on any version one may run, and compares.
 
-    NOT_FOUND · FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DISABLED) · RESOURCE_EXHAUSTED.
-    Safe to retry if the function may run twice. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    The function, its input and the limits are those of the record; limits of the version hold besides. The new
+    run is an execution of its own, whose record names the one it replays. Closing the call kills the guest.
+    INVALID_ARGUMENT (REFERENCE_INVALID, ARGUMENTS_INVALID when the version's function takes other ones) ·
+    NOT_FOUND (NOT_FOUND, FUNCTION_NOT_FOUND) · PERMISSION_DENIED (NOT_ALLOWED: an admin on another's record) ·
+    FAILED_PRECONDITION (EXECUTION_OPEN, INPUT_NOT_KEPT, NOT_RUNNABLE, MODULE_DISABLED, NO_LIVE_VERSION) ·
+    RESOURCE_EXHAUSTED (QUEUE_FULL, QUOTA_EXCEEDED).
+    Safe to retry after UNAVAILABLE and RESOURCE_EXHAUSTED/QUEUE_FULL; otherwise only if the function may run twice.
+    """
+    GetExecutionStats: _grpc.UnaryUnaryMultiCallable[_executor_pb2.GetExecutionStatsRequest, _executor_pb2.GetExecutionStatsResponse]
+    """Returns counts and times of the newest executions that match. Own ones; admins see all.
+
+    INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND (the module of the filter). Safe to retry.
     """
 
 @_typing.type_check_only
@@ -211,15 +224,28 @@ class ExecutorAsyncStub(ExecutorStub):
     NOT_FOUND. Safe to retry.
     """
     ListExecutions: _aio.UnaryUnaryMultiCallable[_executor_pb2.ListExecutionsRequest, _executor_pb2.ListExecutionsResponse]  # type: ignore[assignment]
-    """Lists records, newest first, without their input and output. Own ones; admins see all.
+    """Lists records, newest first, without their input and output unless asked. Own ones; admins see all.
 
+    A page may have fewer records than asked for, even none, and still a token for the next one: a call looks
+    at a bounded number of records. Records are removed when they are older than the service keeps them, or when
+    those of their tier take more space than it gives them; those of the last minute never.
     INVALID_ARGUMENT (PAGE_TOKEN_INVALID, REFERENCE_INVALID). Safe to retry.
     """
     ReplayExecution: _aio.UnaryUnaryMultiCallable[_executor_pb2.ReplayExecutionRequest, _executor_pb2.ReplayExecutionResponse]  # type: ignore[assignment]
     """Runs one's own recorded execution again, on any version one may run, and compares.
 
-    NOT_FOUND · FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DISABLED) · RESOURCE_EXHAUSTED.
-    Safe to retry if the function may run twice. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    The function, its input and the limits are those of the record; limits of the version hold besides. The new
+    run is an execution of its own, whose record names the one it replays. Closing the call kills the guest.
+    INVALID_ARGUMENT (REFERENCE_INVALID, ARGUMENTS_INVALID when the version's function takes other ones) ·
+    NOT_FOUND (NOT_FOUND, FUNCTION_NOT_FOUND) · PERMISSION_DENIED (NOT_ALLOWED: an admin on another's record) ·
+    FAILED_PRECONDITION (EXECUTION_OPEN, INPUT_NOT_KEPT, NOT_RUNNABLE, MODULE_DISABLED, NO_LIVE_VERSION) ·
+    RESOURCE_EXHAUSTED (QUEUE_FULL, QUOTA_EXCEEDED).
+    Safe to retry after UNAVAILABLE and RESOURCE_EXHAUSTED/QUEUE_FULL; otherwise only if the function may run twice.
+    """
+    GetExecutionStats: _aio.UnaryUnaryMultiCallable[_executor_pb2.GetExecutionStatsRequest, _executor_pb2.GetExecutionStatsResponse]  # type: ignore[assignment]
+    """Returns counts and times of the newest executions that match. Own ones; admins see all.
+
+    INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND (the module of the filter). Safe to retry.
     """
 
 class ExecutorServicer(metaclass=_abc_1.ABCMeta):
@@ -353,8 +379,11 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
         request: _executor_pb2.ListExecutionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_executor_pb2.ListExecutionsResponse, _abc.Awaitable[_executor_pb2.ListExecutionsResponse]]:
-        """Lists records, newest first, without their input and output. Own ones; admins see all.
+        """Lists records, newest first, without their input and output unless asked. Own ones; admins see all.
 
+        A page may have fewer records than asked for, even none, and still a token for the next one: a call looks
+        at a bounded number of records. Records are removed when they are older than the service keeps them, or when
+        those of their tier take more space than it gives them; those of the last minute never.
         INVALID_ARGUMENT (PAGE_TOKEN_INVALID, REFERENCE_INVALID). Safe to retry.
         """
 
@@ -366,8 +395,24 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_executor_pb2.ReplayExecutionResponse, _abc.Awaitable[_executor_pb2.ReplayExecutionResponse]]:
         """Runs one's own recorded execution again, on any version one may run, and compares.
 
-        NOT_FOUND · FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DISABLED) · RESOURCE_EXHAUSTED.
-        Safe to retry if the function may run twice. UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        The function, its input and the limits are those of the record; limits of the version hold besides. The new
+        run is an execution of its own, whose record names the one it replays. Closing the call kills the guest.
+        INVALID_ARGUMENT (REFERENCE_INVALID, ARGUMENTS_INVALID when the version's function takes other ones) ·
+        NOT_FOUND (NOT_FOUND, FUNCTION_NOT_FOUND) · PERMISSION_DENIED (NOT_ALLOWED: an admin on another's record) ·
+        FAILED_PRECONDITION (EXECUTION_OPEN, INPUT_NOT_KEPT, NOT_RUNNABLE, MODULE_DISABLED, NO_LIVE_VERSION) ·
+        RESOURCE_EXHAUSTED (QUEUE_FULL, QUOTA_EXCEEDED).
+        Safe to retry after UNAVAILABLE and RESOURCE_EXHAUSTED/QUEUE_FULL; otherwise only if the function may run twice.
+        """
+
+    @_abc_1.abstractmethod
+    def GetExecutionStats(
+        self,
+        request: _executor_pb2.GetExecutionStatsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_pb2.GetExecutionStatsResponse, _abc.Awaitable[_executor_pb2.GetExecutionStatsResponse]]:
+        """Returns counts and times of the newest executions that match. Own ones; admins see all.
+
+        INVALID_ARGUMENT (REFERENCE_INVALID) · NOT_FOUND (the module of the filter). Safe to retry.
         """
 
 def add_ExecutorServicer_to_server(servicer: ExecutorServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

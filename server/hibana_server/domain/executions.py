@@ -199,3 +199,7 @@ class Execution:
     """Digests of what is kept whole beside the record: input or output that is larger than the record holds."""
     events: EventIndex | None = None
     """There where events were told, once it is DONE."""
+    module_reference: str = ""
+    """Of the module as it was then, without version: `user/OWNER/NAME`; empty in records of old releases."""
+    replay_of: str = ""
+    """Uid of the execution that this one replays; empty otherwise."""

@@ -33,3 +33,9 @@ def uuid7() -> str:
     low = 0x8000_0000_0000_0000 | (number & 0x3FFF_FFFF_FFFF_FFFF)
     digits = f"{(ms << 16 | 0x7000 | fraction) << 64 | low:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def uid_from(time: int) -> str:
+    """Return the start of the uids that are made at this time, microseconds since 1970, or later."""
+    digits = f"{min(max(time, 0) // 1000, (1 << 48) - 1):012x}"
+    return f"{digits[:8]}-{digits[8:]}"

@@ -60,16 +60,17 @@ def summed(counts: Iterable[Count]) -> Numbers:
     return Numbers(
         calls=calls,
         outcomes={outcome: outcomes[outcome] for outcome in Outcome if outcome in outcomes},
-        p50_ns=_percentile(buckets, calls, 50),
-        p95_ns=_percentile(buckets, calls, 95),
-        p99_ns=_percentile(buckets, calls, 99),
+        p50_ns=percentile(buckets, calls, 50),
+        p95_ns=percentile(buckets, calls, 95),
+        p99_ns=percentile(buckets, calls, 99),
         memory_cache_hits=caches.get(Cache.MEMORY, 0),
         disk_cache_hits=caches.get(Cache.DISK, 0),
         last_run_time=last,
     )
 
 
-def _percentile(buckets: list[int], calls: int, percent: int) -> int | None:
+def percentile(buckets: list[int], calls: int, percent: int) -> int | None:
+    """Return the bound of the bucket that holds this percentile of so many calls; None without calls."""
     needed = -(-calls * percent // 100)
     reached = 0
     for count, bound in zip(buckets, BOUNDS_NS, strict=True):

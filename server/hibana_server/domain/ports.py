@@ -20,6 +20,7 @@ from hibana_server.domain.executions import (
     Outcome,
     State,
 )
+from hibana_server.domain.history import Stats
 from hibana_server.domain.modules import Module, ModuleVersion, Status
 from hibana_server.domain.numbers import Numbers
 from hibana_server.domain.quotas import Quota
@@ -246,11 +247,13 @@ class ExecutionFilter:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionPage:
-    """One page of executions, newest first; their input and output are empty."""
+    """One page of executions, newest first; their input and output are empty unless asked for."""
 
     executions: tuple[Execution, ...]
     next_cursor: str
     total_size: int
+    total_is_minimum: bool = False
+    """Whether more may match than `total_size`: counting stopped at a bound."""
 
 
 class ExecutionStore(Protocol):
@@ -277,8 +280,17 @@ class ExecutionStore(Protocol):
     async def get(self, uid: str, *, caller: str = "") -> Execution | None:
         """Return one record, whole; with a `caller` (subject) that of another caller is not there."""
 
-    async def list_executions(self, where: ExecutionFilter, *, limit: int, cursor: str = "") -> ExecutionPage:
-        """Return a page. Raises Invalid(PAGE_TOKEN_INVALID) for a cursor that is not one of its own."""
+    async def list_executions(
+        self, where: ExecutionFilter, *, limit: int, cursor: str = "", whole: bool = False
+    ) -> ExecutionPage:
+        """Return a page; it may have fewer than `limit` records, even none, and still a cursor.
+
+        It looks at a bounded number of records, and with `whole` input and output end it at about 1 MiB.
+        Raises Invalid(PAGE_TOKEN_INVALID) for a cursor that is not one of its own.
+        """
+
+    async def stats(self, where: ExecutionFilter, *, intervals: int) -> Stats:
+        """Return the numbers of the newest executions that are DONE and match (at most 20,000 are looked at)."""
 
     async def numbers(self, module_uid: str) -> Numbers:
         """Return a module's numbers: every record that became DONE counts once, whatever crashed in between."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
+from hibana_server.domain.history import Removed
 from hibana_server.domain.words import Word
 
 
@@ -48,6 +49,20 @@ class ModuleUpkeep(Protocol):
 
     async def without_their_live_version(self) -> list[str]:
         """Return the uids of modules whose live version has no row, or was never published; at most 1000."""
+
+
+class RecordUpkeep(Protocol):
+    """Records of executions, as those see them who remove what is past its time. Every method may raise Unavailable."""
+
+    async def remove_records(self, tier: str, *, after: str, before: str, enough: int) -> Removed:
+        """Remove records of a tier that are DONE, oldest first, in one short transaction, and tell how far it came.
+
+        Only uids between `after` and `before` (both exclusive) are looked at, and only some of them; it ends early
+        when records of `enough` bytes are removed. What only they referred to goes with them.
+        """
+
+    async def record_bytes(self) -> dict[str, int]:
+        """Return about how many bytes the records of each tier take; an empty tier is that of old releases."""
 
 
 class BlobUpkeep(Protocol):

@@ -76,6 +76,7 @@ _TABLE: Mapping[str, Mapping[str, AccessRule]] = {
         "CancelExecution": _CHANGE,
         "GetExecution": _READ,
         "ListExecutions": _READ_LIST,
+        "GetExecutionStats": _READ_LIST,
     },
     "hibana.v1.Admin": {
         "GetQuota": _READ,

@@ -14,6 +14,7 @@ from hibana_server.domain.errors import Conflict
 from hibana_server.rpc.calls import CURRENT, current_caller
 from hibana_server.rpc.detached import DetachedMethods
 from hibana_server.rpc.event_stream import READER_SECONDS, NothingReadError, write
+from hibana_server.rpc.history import EXECUTION_KEY, HistoryMethods
 from hibana_server.rpc.later import later
 from hibana_server.rpc.pack_events import pack_told
 from hibana_server.rpc.pack_executions import (
@@ -25,12 +26,13 @@ from hibana_server.rpc.pack_executions import (
     result_event,
     started_event,
     unpack_call,
-    unpack_filter,
 )
 from hibana_server.rpc.request_ids import request_key
 from hibana_server.services.detached import Detached
 from hibana_server.services.executions import Executions
+from hibana_server.services.history import History
 from hibana_server.services.numbering import STARTED, Ended, told_again
+from hibana_server.services.replay import Replay
 from hibana_server.services.requests import Answered
 from hibana_server.services.run import Capture, Run
 from hibana_server.services.watching import Watching
@@ -40,7 +42,6 @@ Context = grpc.aio.ServicerContext[Any, Any]
 INVOKE_OUTPUT_BYTES = 3 * 1024 * 1024
 INVOKE_STDERR_BYTES = 256 * 1024
 """What stderr keeps of it when stdout alone would fill it."""
-EXECUTION_KEY = "hibana-execution"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,18 @@ class ExecutionServices:
     executions: Executions
     detached: Detached
     watching: Watching
+    history: History
+    replay: Replay
 
 
-class ExecutorServicer(DetachedMethods):
+class ExecutorServicer(DetachedMethods, HistoryMethods):
     """Unpacks, calls the execution service, packs."""
 
     def __init__(self, services: ExecutionServices) -> None:
         super().__init__(services.detached, services.watching, services.executions.requests)
         self._executions = services.executions
+        self._history = services.history
+        self._replay = services.replay
 
     # Writes to the context instead of yielding: only so can a reader that takes nothing be noticed.
     async def Execute(self, request: pb.ExecuteRequest, context: Context) -> None:  # type: ignore[override]
@@ -117,23 +122,7 @@ class ExecutorServicer(DetachedMethods):
             record = await self._executions.payloads.whole(record)
         return pb.GetExecutionResponse(execution=pack_execution(record))
 
-    async def ListExecutions(self, request: pb.ListExecutionsRequest, context: Context) -> pb.ListExecutionsResponse:
-        """Return a page of records."""
-        page = await self._executions.list_executions(
-            current_caller(),
-            unpack_filter(request),
-            request.module,
-            page_size=request.page_size,
-            page_token=request.page_token,
-        )
-        return pb.ListExecutionsResponse(
-            executions=[pack_execution(e, whole=False) for e in page.executions],
-            next_page_token=page.next_page_token,
-            total_size=page.total_size,
-        )
-
     Session = later("Session")
-    ReplayExecution = later("ReplayExecution")
 
     async def _start(
         self, request: pb.ExecuteRequest | pb.InvokeRequest, context: Context, *, keep_events: bool

@@ -83,6 +83,17 @@ def unpack_filter(request: executor_pb2.ListExecutionsRequest) -> ExecutionFilte
     )
 
 
+def unpack_stats_filter(request: executor_pb2.GetExecutionStatsRequest) -> ExecutionFilter:
+    """Unpack the filters of a checked GetExecutionStats request, but for the module."""
+    return ExecutionFilter(
+        caller=request.caller,
+        version=request.version,
+        function=request.function,
+        created_after=unpack_time(request.created_after) if request.HasField("created_after") else None,
+        created_before=unpack_time(request.created_before) if request.HasField("created_before") else None,
+    )
+
+
 def started_event(execution: Execution) -> pb.ExecutionEvent:
     """Make the first event."""
     return pb.ExecutionEvent(
@@ -172,6 +183,8 @@ def pack_execution(execution: Execution, *, whole: bool = True) -> pb.Execution:
         output=_pack_output(execution.output, ok=execution.outcome is Outcome.OK) if whole else None,
         request_id=execution.request_id,
         trace_id=execution.trace_id,
+        module_reference=execution.module_reference,
+        replay_of=execution_name(execution.replay_of) if execution.replay_of else "",
         create_time=pack_time(execution.create_time),
         start_time=pack_time(execution.start_time),
         end_time=pack_time(execution.end_time),

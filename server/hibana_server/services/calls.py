@@ -38,6 +38,8 @@ class Call:
     """Whether the input stays out of the record."""
     trace_id: str = ""
     """Of the caller's distributed trace, 32 hex digits; empty where there is none."""
+    replay_of: str = ""
+    """Uid of the execution that it replays; empty where it replays none."""
 
     def size(self) -> int:
         """Return the size of the input but for the arguments, bytes or characters."""

@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hibana_server.domain.access import UNKNOWN_RECORD, Action, Belonging, require
 from hibana_server.domain.callers import Caller
-from hibana_server.domain.errors import FailedPrecondition, Invalid, NotFound, Unavailable
+from hibana_server.domain.errors import FailedPrecondition, NotFound, Unavailable
 from hibana_server.domain.executions import Cache, Execution, Outcome, State
 from hibana_server.domain.ids import now_us
 from hibana_server.domain.modules import Module
-from hibana_server.domain.ports import BlobStore, ExecutionFilter, ExecutionStore
-from hibana_server.domain.references import UID, parse
+from hibana_server.domain.ports import BlobStore, ExecutionStore
+from hibana_server.domain.references import UID
 from hibana_server.domain.requests import RequestKey
 from hibana_server.domain.sandboxes import Artifact, Artifacts, Sandbox, SandboxPool
 from hibana_server.domain.tiers import Tier
-from hibana_server.services import paging
 from hibana_server.services.calls import RECORDED_BYTES, Call, effective_limits
 from hibana_server.services.catalog import Catalog
 from hibana_server.services.metering import Account
@@ -33,15 +32,6 @@ MAX_KNOWN_ARTIFACTS = 4096
 RECHECKS = 8
 """Times a call that waited is judged anew when the registry changes meanwhile. Where it changes that often, whoever
 looks for runs to end (`services/revocation.py`) looks all the time."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutionList:
-    """A page of records as the caller may see them."""
-
-    executions: tuple[Execution, ...]
-    next_page_token: str
-    total_size: int
 
 
 class Executions:
@@ -289,23 +279,6 @@ class Executions:
         run.cancel()
         await run.wait()
         return run.execution
-
-    async def list_executions(
-        self, caller: Caller, where: ExecutionFilter, module: str, *, page_size: int, page_token: str
-    ) -> ExecutionList:
-        """Return a page of records: the caller's own; all for admins."""
-        if module:
-            if parse(module).version:
-                raise Invalid.field("module", "names a version; put it into the field version")
-            found = await self._catalog.module(caller, module, Action.VIEW)
-            where = replace(where, module_uid=found.uid)
-        if not caller.is_admin:
-            if where.caller not in ("", caller.subject):
-                return ExecutionList((), "", 0)
-            where = replace(where, caller=caller.subject)
-        cursor = paging.unseal(page_token, where)
-        page = await self.store.list_executions(where, limit=paging.page_size(page_size), cursor=cursor)
-        return ExecutionList(page.executions, paging.seal(page.next_cursor, where), page.total_size)
 
     async def reserve(
         self, caller: Caller, target: Target, memory_bytes: int, sandbox: Sandbox | None

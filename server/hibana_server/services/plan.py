@@ -53,6 +53,8 @@ class Plan:
             trace_id=call.trace_id,
             cache=cache,
             start_time=now if state is State.RUNNING else None,
+            module_reference=target.reference,
+            replay_of=call.replay_of,
             requested=None if self.key is None else Requested(self.key.digest, self.function.results),
         )
 

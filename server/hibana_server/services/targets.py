@@ -7,6 +7,7 @@ from typing import cast
 from hibana_server.domain.errors import NotFound
 from hibana_server.domain.executions import Limits
 from hibana_server.domain.modules import Convention, Export, Module, ModuleFacts, ModuleVersion
+from hibana_server.domain.references import spell
 from hibana_server.domain.sandboxes import Artifact, Claim
 from hibana_server.domain.text import cut_utf8
 from hibana_server.domain.tiers import TierPolicy
@@ -41,12 +42,13 @@ class Function:
 class Target:
     """A version that the caller may run."""
 
-    __slots__ = ("_claims", "_functions", "artifact", "ceiling", "module", "policy", "version", "wasi")
+    __slots__ = ("_claims", "_functions", "artifact", "ceiling", "module", "policy", "reference", "version", "wasi")
 
     def __init__(self, module: Module, version: ModuleVersion, policy: TierPolicy) -> None:
         self.module = module
         self.version = version
         self.policy = policy
+        self.reference = spell(module.tier, module.owner, module.name)
         self.wasi = uses_wasi(version.facts)
         self.ceiling = ceiling(module, policy)
         """Limits of tier and module; a request only lowers them."""

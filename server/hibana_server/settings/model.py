@@ -22,6 +22,8 @@ from hibana_server.settings.executions import ExecutionsSection
 from hibana_server.settings.executions import rules as executions_rules
 from hibana_server.settings.gate import GateSection, LargeGateSection
 from hibana_server.settings.gate import rules as gate_rules
+from hibana_server.settings.history import HistorySection
+from hibana_server.settings.history import rules as history_rules
 from hibana_server.settings.identity import JwtSection, LimitsSection
 from hibana_server.settings.identity import rules as identity_rules
 from hibana_server.settings.quotas import AdminQuotaSection, QuotaSection, ServiceQuotaSection
@@ -158,6 +160,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is kept of the past, and for how long."""
     executions: ExecutionsSection = ExecutionsSection()
     """What is kept of executions besides their records."""
+    history: HistorySection = HistorySection()
+    """Records of executions, and when they are removed."""
     gate_user: GateSection = GateSection()
     """What an uploaded module of the user tier may contain."""
     gate_admin: LargeGateSection = LargeGateSection()
@@ -283,6 +287,7 @@ def _check(settings: Settings) -> None:
     rules += detached_rules(settings.detached)
     rules += (*identity_rules(settings.jwt, settings.limits),)
     rules += executions_rules(settings.executions)
+    rules += history_rules(settings.history)
     for section in ("gate_user", "gate_admin", "gate_system"):
         rules += (*gate_rules(section, getattr(settings, section)),)
     for section in ("quota_user", "quota_service", "quota_admin"):

@@ -214,6 +214,11 @@ QUESTIONS = [
         Action.VIEW,
         lambda s, m: s.executor.ListExecutions(executor_pb2.ListExecutionsRequest(module=m)),
     ),
+    _question(
+        "GetExecutionStats",
+        Action.VIEW,
+        lambda s, m: s.executor.GetExecutionStats(executor_pb2.GetExecutionStatsRequest(module=m)),
+    ),
 ]
 OF_RECORDS: list[tuple[Action, Ask]] = [
     (Action.READ, lambda s, name: s.executor.GetExecution(executor_pb2.GetExecutionRequest(name=name))),
@@ -221,6 +226,7 @@ OF_RECORDS: list[tuple[Action, Ask]] = [
     (Action.CHANGE, lambda s, name: s.executor.CancelExecution(executor_pb2.CancelExecutionRequest(name=name))),
 ]
 ELSEWHERE = {
+    "ReplayExecution": "tests/integration/rpc/test_history.py",
     "ListModules": "tests/contract/test_module_lists.py and below",
     "CreateModule": "below",
     "UploadModule": "below: one service method serves both",
@@ -341,7 +347,7 @@ def test_every_rpc_about_modules_and_records_that_is_served_is_asked() -> None:
         | set(ELSEWHERE)
         | {"GetExecution", "WatchExecution", "CancelExecution"}
     )
-    later = {"Session", "ReplayExecution"}
+    later = {"Session"}
     about = {About.MODULE, About.MODULES, About.BELONGING, About.BELONGINGS}
     known = {
         method.name
@@ -352,4 +358,4 @@ def test_every_rpc_about_modules_and_records_that_is_served_is_asked() -> None:
     for question in QUESTIONS:
         # TestAccess and the lists are asked for what one may see.
         (rule,) = (rule for rpc, rule in ACCESS_RULES.items() if rpc.endswith(f"/{question.rpc}"))
-        assert question.action in rule.actions or question.rpc == "ListExecutions"
+        assert question.action in rule.actions or question.rpc in ("ListExecutions", "GetExecutionStats")

@@ -121,7 +121,6 @@ async def test_others_records_are_in_nobodys_list_but_an_admins(
 
 LATER = {
     "Session",
-    "ReplayExecution",
     "GetQuota",
     "UpdateQuota",
     "ListQuotas",

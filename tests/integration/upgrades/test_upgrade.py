@@ -124,13 +124,15 @@ async def test_executions_are_what_they_were_and_have_no_trace(old: DataDir) -> 
     whole = [await store.get(e.uid) for e in page.executions]
     await store.close()
     assert [e.outcome for e in page.executions].count(Outcome.OK) == 4
+    assert page.total_size == len(page.executions) == 6
+    assert {e.module_reference for e in page.executions} == {""}
     assert [e.trace_id for e in whole if e is not None] == [""] * 6
     assert all(e is not None and e.input.arguments_json for e in whole)
 
 
 def as_it_was(record: Execution) -> bytes:
-    """Return the journal entry of a release that knew no trace ids: they came fourth to last."""
-    return msgspec.msgpack.encode(execution_row(record)[:-4])
+    """Return the journal entry of a release that knew no trace ids: they came seventh to last."""
+    return msgspec.msgpack.encode(execution_row(record)[:-7])
 
 
 async def test_a_journal_that_a_crash_of_the_old_release_left_is_replayed(old: DataDir) -> None:
@@ -143,7 +145,7 @@ async def test_a_journal_that_a_crash_of_the_old_release_left_is_replayed(old: D
     migrate.upgrade(old)
     store = SqliteExecutionStore(old.executions_db)
     found = [await store.get(record.uid) for record in records]
-    assert found == [replace(record, trace_id="") for record in records]
+    assert found == [replace(record, trace_id="", module_reference="") for record in records]
     assert await store.sweep_lost(1) == 1
     swept = await store.get(open_record.uid)
     await store.close()

@@ -84,6 +84,9 @@ def execution_row(execution: Execution, holder: str = "") -> tuple[Value, ...]:
         holder,
         None if requested is None else _encode(requested),
         _encode_json(payloads).decode() if payloads else None,
+        execution.module_reference,
+        execution.module_reference.partition("/")[0],
+        execution.replay_of,
     )
 
 
@@ -93,7 +96,7 @@ _DETAIL = _COLUMNS.index("detail")
 REQUESTED = _COLUMNS.index("requested")
 """Place of the column in a row; None there for calls without an id."""
 _CALLER, _REQUEST_ID = _COLUMNS.index("caller"), _COLUMNS.index("request_id")
-_ADDED: tuple[Value, ...] = ("", "", None, None)
+_ADDED: tuple[Value, ...] = ("", "", None, None, "", "", "")
 """What rows of earlier releases have in the columns they do not know, in the order of the columns."""
 
 
@@ -161,4 +164,6 @@ def execution_from(row: RowMapping | Mapping[str, Any]) -> Execution:
         requested=None if requested is None else _decode_requested(requested),
         payloads=_decode_payloads(payloads) if payloads else (),
         events=None if detail.events is None else EventIndex(*detail.events),
+        module_reference=row["module_reference"],
+        replay_of=row["replay_of"],
     )

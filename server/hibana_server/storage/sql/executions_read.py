@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, func, select, true
+from sqlalchemy import select
 
-from hibana_server.domain.executions import Cache, Execution, Outcome, State
+from hibana_server.domain.executions import Cache, Execution, Outcome
+from hibana_server.domain.history import Stats
 from hibana_server.domain.numbers import Count, Numbers, summed
 from hibana_server.domain.ports import ExecutionFilter, ExecutionPage
-from hibana_server.storage.cursors import decode_cursor, encode_cursor
 from hibana_server.storage.sql.database import Database
+from hibana_server.storage.sql.execution_lists import list_executions
 from hibana_server.storage.sql.execution_rows import execution_from
+from hibana_server.storage.sql.execution_stats import stats
 from hibana_server.storage.sql.tables import execution_counts, executions
-
-_SUMMARY = [column for column in executions.columns if column.name != "detail"]
 
 
 class SqlExecutionReader:
@@ -38,18 +38,15 @@ class SqlExecutionReader:
             row = (await connection.execute(query.order_by(e.uid).limit(1))).mappings().one_or_none()
         return None if row is None else execution_from(row)
 
-    async def list_executions(self, where: ExecutionFilter, *, limit: int, cursor: str = "") -> ExecutionPage:
-        """Return a page, newest first, without input and output."""
-        matches = _matches(where)
-        query = select(*_SUMMARY).where(matches).order_by(executions.c.uid.desc()).limit(limit + 1)
-        if cursor:
-            (last_uid,) = decode_cursor(cursor, "executions", str)
-            query = query.where(executions.c.uid < last_uid)
-        async with self._database.reading() as connection:
-            rows = (await connection.execute(query)).mappings().all()
-            total = (await connection.execute(select(func.count()).select_from(executions).where(matches))).scalar_one()
-        next_cursor = encode_cursor("executions", rows[limit - 1]["uid"]) if len(rows) > limit else ""
-        return ExecutionPage(tuple(execution_from(row) for row in rows[:limit]), next_cursor, total)
+    async def list_executions(
+        self, where: ExecutionFilter, *, limit: int, cursor: str = "", whole: bool = False
+    ) -> ExecutionPage:
+        """Return a page, newest first; `whole` with input and output."""
+        return await list_executions(self._database, where, limit=limit, cursor=cursor, whole=whole)
+
+    async def stats(self, where: ExecutionFilter, *, intervals: int) -> Stats:
+        """Return the numbers of the newest executions that are DONE and match."""
+        return await stats(self._database, where, intervals=intervals)
 
     async def numbers(self, module_uid: str) -> Numbers:
         """Return a module's numbers."""
@@ -66,28 +63,3 @@ class SqlExecutionReader:
             )
             for row in rows
         )
-
-
-def _matches(where: ExecutionFilter) -> ColumnElement[bool]:
-    e = executions.c
-    conditions: list[ColumnElement[bool]] = [
-        column == value
-        for column, value in (
-            (e.caller, where.caller),
-            (e.module_uid, where.module_uid),
-            (e.version, where.version),
-            (e.function, where.function),
-        )
-        if value
-    ]
-    if where.state is not None:
-        conditions.append(e.state == where.state.value)
-        if where.state is not State.DONE:  # says nothing new, but lets the small index of open records serve
-            conditions.append(e.state != State.DONE.value)
-    if where.outcome is not None:
-        conditions.append(e.outcome == where.outcome.value)
-    if where.created_after is not None:
-        conditions.append(e.create_time >= where.created_after)
-    if where.created_before is not None:
-        conditions.append(e.create_time < where.created_before)
-    return and_(true(), *conditions)

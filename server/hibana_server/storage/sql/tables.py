@@ -156,6 +156,9 @@ executions = Table(
     Column("holder", Text, nullable=False, server_default=text("''")),  # of an open record: whose lease keeps it open
     Column("requested", LargeBinary),  # msgpack of domain.executions.Requested; NULL where no id is answered again
     Column("payloads", Text),  # JSON array of digests; triggers keep execution_payloads by it
+    Column("module_reference", Text, nullable=False, server_default=text("''")),
+    Column("tier", Text, nullable=False, server_default=text("''")),  # of the module; empty in rows of old releases
+    Column("replay_of", Text, nullable=False, server_default=text("''")),  # uid of the execution that it replays
     # Each index costs a page of log in every record's commit: these three serve a caller's own list, a
     # module's list, and the sweep, which finds next to nothing in its own.
     Index(None, "caller", "uid"),
@@ -169,6 +172,22 @@ executions = Table(
         "request_id",
         sqlite_where=text("requested IS NOT NULL"),
         postgresql_where=text("requested IS NOT NULL"),
+    ),
+    # Only executions that failed are in these: what ends OK, nearly all, costs no page of theirs.
+    *(
+        Index(
+            f"ix_executions_{name}",
+            *columns,
+            "outcome",
+            "uid",
+            sqlite_where=text("outcome <> 'ok'"),
+            postgresql_where=text("outcome <> 'ok'"),
+        )
+        for name, columns in (
+            ("failed", ()),
+            ("caller_failed", ("caller",)),
+            ("module_failed", ("module_uid",)),
+        )
     ),
 )
 
@@ -199,4 +218,18 @@ execution_counts = Table(
     Column("bucket", SmallInteger, primary_key=True),  # index into domain.numbers.BOUNDS_NS
     Column("count", BigInteger, nullable=False),
     Column("last_time", BigInteger, nullable=False),
+)
+
+# Records that are kept of executions that are DONE, and about the bytes they take, by triggers like the counts. Unlike
+# those they shrink when records are removed.
+execution_totals = Table(
+    "execution_totals",
+    executions_metadata,
+    Column("caller", Text, primary_key=True),
+    Column("module_uid", Text, primary_key=True),
+    Column("tier", Text, primary_key=True),
+    Column("outcome", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Index(None, "module_uid"),
 )

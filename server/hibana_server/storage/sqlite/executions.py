@@ -8,12 +8,13 @@ from pathlib import Path
 
 from hibana_server.domain.errors import HibanaError
 from hibana_server.domain.executions import Execution
+from hibana_server.domain.history import Removed, Stats
 from hibana_server.domain.ids import uuid7
 from hibana_server.domain.numbers import Numbers
 from hibana_server.domain.ports import ExecutionFilter, ExecutionPage
 from hibana_server.storage.sql.execution_rows import execution_of
 from hibana_server.storage.sql.executions_read import SqlExecutionReader
-from hibana_server.storage.sqlite import leases
+from hibana_server.storage.sqlite import leases, retention
 from hibana_server.storage.sqlite.engine import open_database
 from hibana_server.storage.sqlite.record_writer import RecordWriter
 
@@ -52,10 +53,17 @@ class SqliteExecutionStore:
             return execution_of(row)
         return await self._reader.requested(caller, request_id)
 
-    async def list_executions(self, where: ExecutionFilter, *, limit: int, cursor: str = "") -> ExecutionPage:
-        """Return a page, newest first, without input and output."""
+    async def list_executions(
+        self, where: ExecutionFilter, *, limit: int, cursor: str = "", whole: bool = False
+    ) -> ExecutionPage:
+        """Return a page, newest first; `whole` with input and output."""
         await self._writer.flush()
-        return await self._reader.list_executions(where, limit=limit, cursor=cursor)
+        return await self._reader.list_executions(where, limit=limit, cursor=cursor, whole=whole)
+
+    async def stats(self, where: ExecutionFilter, *, intervals: int) -> Stats:
+        """Return the numbers of the newest executions that are DONE and match."""
+        await self._writer.flush()
+        return await self._reader.stats(where, intervals=intervals)
 
     async def numbers(self, module_uid: str) -> Numbers:
         """Return a module's numbers."""
@@ -81,6 +89,14 @@ class SqliteExecutionStore:
     async def own_open(self) -> list[str]:
         """Return the uids of the open records that this process began."""
         return await self._writer.run(leases.open_records(self._holder))
+
+    async def remove_records(self, tier: str, *, after: str, before: str, enough: int) -> Removed:
+        """Remove some records of a tier that are DONE, oldest first, and tell how far it came."""
+        return await self._writer.run(retention.remove(tier, after, before, enough))
+
+    async def record_bytes(self) -> dict[str, int]:
+        """Return about how many bytes the records of each tier take."""
+        return await self._writer.run(retention.record_bytes)
 
     async def close(self) -> None:
         """Commit what the journal holds and close all connections."""

@@ -294,6 +294,7 @@ class RecordWriter:
         self._checkpointer.committed(_PAGES_PER_COMMIT + len(rows) + payload // _PAGE_BYTES)
 
     def _answer(self, barrier: _Barrier) -> None:
+        before = self._connection.total_changes
         try:
             result = barrier.work(self._connection)
         except (sqlite3.Error, OSError) as error:
@@ -302,6 +303,7 @@ class RecordWriter:
                     self._connection.execute("ROLLBACK")
             self._call(_fail, barrier.future, database_error(error))
         else:
+            self._checkpointer.committed(self._connection.total_changes - before)
             self._call(_succeed, barrier.future, result)
 
     def _call(self, function: Callable[..., object], *arguments: object) -> None:
