@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         State,
         Usage,
     )
+    from hibana.history_types import DurationCount, ExecutionStats, Interval, Replay
     from hibana.listing import Listing, Page
     from hibana.module_types import (
         Access,
@@ -87,11 +88,13 @@ __all__ = [
     "Convention",
     "DataLoss",
     "DeadlineExceeded",
+    "DurationCount",
     "Event",
     "EventStream",
     "Execution",
     "ExecutionInput",
     "ExecutionOutput",
+    "ExecutionStats",
     "Export",
     "FailedPrecondition",
     "Failure",
@@ -102,6 +105,7 @@ __all__ = [
     "HostCall",
     "Import",
     "InternalError",
+    "Interval",
     "InvalidArgument",
     "Limits",
     "Listing",
@@ -119,6 +123,7 @@ __all__ = [
     "QuotaReport",
     "QuotaUsage",
     "QuotaViolation",
+    "Replay",
     "ResourceExhausted",
     "Result",
     "ResultChunk",
@@ -151,6 +156,7 @@ _HOMES = (
     "errors",
     "events",
     "execution_types",
+    "history_types",
     "listing",
     "module_types",
     "quota_types",

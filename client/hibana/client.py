@@ -10,6 +10,7 @@ from hibana.changes import ChangeCalls
 from hibana.connection import DEFAULT_TIMEOUT, Connection
 from hibana.downloads import DownloadCalls
 from hibana.executions import ExecutionCalls
+from hibana.history import HistoryCalls
 from hibana.modules import ModuleCalls
 from hibana.quotas import QuotaCalls
 from hibana.raw import RawCalls
@@ -17,7 +18,7 @@ from hibana.signatures import Signatures
 from hibana.tokens import Token
 
 
-class Client(ModuleCalls, ChangeCalls, DownloadCalls, ExecutionCalls, QuotaCalls, RawCalls):
+class Client(ModuleCalls, ChangeCalls, DownloadCalls, ExecutionCalls, HistoryCalls, QuotaCalls, RawCalls):
     """Talk to a Hibana service.
 
     async with hibana.Client("127.0.0.1:50051", token=token) as client:

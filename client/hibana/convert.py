@@ -266,4 +266,6 @@ def execution(m: execution_pb2.Execution) -> ex.Execution:
         start_time=time(m.start_time) if m.HasField("start_time") else None,
         end_time=time(m.end_time) if m.HasField("end_time") else None,
         trace_id=m.trace_id,
+        module_reference=m.module_reference,
+        replay_of=m.replay_of,
     )

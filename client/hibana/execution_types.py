@@ -182,6 +182,10 @@ class Execution:
     end_time: datetime | None
     trace_id: str = ""
     """Of the distributed trace that the call was a part of (W3C Trace Context); empty where there is none."""
+    module_reference: str = ""
+    """Of the module as it was then, `user/OWNER/NAME`; empty in old records."""
+    replay_of: str = ""
+    """Name of the execution that this one replays; empty otherwise."""
 
 
 def single(values: tuple[Any, ...]) -> Any:

@@ -200,9 +200,10 @@ class ExecutionCalls:
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         page_size: int = 0,
+        whole: bool = False,
         timeout: float | None = None,
     ) -> Listing[Execution]:
-        """List records, newest first, without input and output. All filters must match.
+        """List records, newest first, `whole` with input and output. All filters must match.
 
         `timeout`: seconds, for each page.
         """
@@ -218,6 +219,7 @@ class ExecutionCalls:
             created_after=convert.timestamp(created_after),
             created_before=convert.timestamp(created_before),
             page_size=page_size,
+            whole=whole,
         )
 
         async def fetch(token: str) -> Page[Execution]:

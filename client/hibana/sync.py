@@ -201,6 +201,8 @@ class SyncClient:
     watch = _streams(Client.watch)
     execution = _waits(Client.execution)
     executions = _lists(Client.executions)
+    execution_stats = _waits(Client.execution_stats)
+    replay = _waits(Client.replay)
     cancel = _waits(Client.cancel)
     quota = _waits(Client.quota)
     set_quota = _waits(Client.set_quota)

@@ -11,6 +11,8 @@ import wasmtime
 
 from tests.bench import (
     admission,
+    bombs,
+    history,
     invoke,
     isolation,
     lists,
@@ -35,11 +37,13 @@ def main() -> int:
         "invoke": invoke.measure,
         "admission": admission.measure,
         "neighbours": neighbours.measure,
+        "bombs": bombs.measure,
         "isolation": isolation.measure,
         "stdout": stdout.measure,
         "programs": programs.measure,
         "memory": memory.measure,
         "lists": lists.measure,
+        "history": history.measure,
         "transfers": transfers.measure,
         "tokens": tokens.measure,
     }

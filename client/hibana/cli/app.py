@@ -13,6 +13,7 @@ from hibana.cli.access import access
 from hibana.cli.changes import changes
 from hibana.cli.completion import COMPLETION_EXAMPLES, completion_command
 from hibana.cli.executions import executions
+from hibana.cli.history import history
 from hibana.cli.modules import modules
 from hibana.cli.profiles import profiles
 from hibana.cli.quota import quota
@@ -38,6 +39,7 @@ app.command("inspect", epilog="Example: hibana inspect add.wasm")(inspect_comman
 app.command("run", cls=RunCommand, epilog=RUN_EXAMPLES)(run_command)
 modules.add_typer(changes)
 app.add_typer(modules, name="modules")
+executions.add_typer(history)
 app.add_typer(executions, name="executions")
 app.add_typer(access, name="access")
 app.add_typer(quota, name="quota")

@@ -117,6 +117,7 @@ def print_executions(executions: Sequence[hibana.Execution], total: int) -> None
         (
             e.name,
             e.outcome.value if e.outcome else e.state.value,
+            e.module_reference or e.module,
             e.function,
             e.version,
             e.caller,
@@ -126,7 +127,7 @@ def print_executions(executions: Sequence[hibana.Execution], total: int) -> None
         )
         for e in executions
     ]
-    columns = ("execution", "outcome", "function", "version", "caller", "time", "memory", "accepted")
+    columns = ("execution", "outcome", "module", "function", "version", "caller", "time", "memory", "accepted")
     print_table(f"{len(rows)} of {total} executions", columns, rows)
 
 

@@ -38,6 +38,9 @@ COMMANDS = [
     ["executions", "show"],
     ["executions", "watch"],
     ["executions", "cancel"],
+    ["executions", "stats"],
+    ["executions", "replay"],
+    ["executions", "export"],
 ]
 VALUED = {"--timeout", "--argv", "--stdin"}
 FLAGS = {"--json", "--help", "-h"}
