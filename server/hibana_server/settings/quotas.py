@@ -12,17 +12,17 @@ GIB = 1024 * 1024 * 1024
 class QuotaSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one caller may use; 0 means no bound."""
 
-    max_modules: int = 1000
+    max_modules: int = 10_000
     """User modules a caller may own; deleted ones count until they are purged."""
-    max_total_bytes: int = GIB
+    max_total_bytes: int = 16 * GIB
     """Bytes of all versions of these modules."""
-    max_versions_per_module: int = 1000
+    max_versions_per_module: int = 10_000
     """Versions of one of these modules."""
-    max_requests_per_minute: int = 60_000
+    max_requests_per_minute: int = 600_000
     """Calls of any kind within any minute; past it they are refused before they are read."""
-    max_cpu_seconds_per_minute: float = 120.0
+    max_cpu_seconds_per_minute: float = 600.0
     """CPU time of a caller's guests within any minute, seconds; once it is used up new runs are refused."""
-    max_concurrent_executions: int = 512
+    max_concurrent_executions: int = 2048
     """Executions of a caller that run or wait for a sandbox."""
 
     def bounds(self) -> dict[str, Any]:
@@ -34,11 +34,11 @@ class QuotaSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ServiceQuotaSection(QuotaSection, frozen=True, forbid_unknown_fields=True):
     """What one caller with the role service may use; 0 means no bound."""
 
-    max_modules: int = 10_000
-    max_total_bytes: int = 16 * GIB
-    max_requests_per_minute: int = 600_000
-    max_cpu_seconds_per_minute: float = 600.0
-    max_concurrent_executions: int = 2048
+    max_modules: int = 100_000
+    max_total_bytes: int = 256 * GIB
+    max_requests_per_minute: int = 6_000_000
+    max_cpu_seconds_per_minute: float = 6000.0
+    max_concurrent_executions: int = 8192
 
 
 class AdminQuotaSection(QuotaSection, frozen=True, forbid_unknown_fields=True):
