@@ -42,6 +42,10 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.absolute_max_metadata_size", 16 * 1024),
     ("grpc.max_concurrent_streams", 100),
+    # Calls that nobody has looked at yet, of all callers. Past the first of these grpc turns away some of them at
+    # random, whoever sent them, with CANCELLED: one client's flood of resets would cost others their calls.
+    ("grpc.server.max_pending_requests", 8_000),
+    ("grpc.server.max_pending_requests_hard_limit", 16_000),
     ("grpc.max_connection_idle_ms", 15 * 60 * 1000),
     ("grpc.max_connection_age_ms", 60 * 60 * 1000),
     # A connection that grew old stays open for the longest run a tier grants.
