@@ -168,8 +168,8 @@ def test_a_terminal_gets_tables(cli: Cli) -> None:
 def test_executions_are_listed_and_shown(cli: Cli) -> None:
     cli.run("run", "user/exit", "--request-id", "e2e-1")
     told = cli.ok("executions", "list", "--module", "user/exit", "--outcome", "exit", "--limit", "1")
-    name, outcome, function, *_ = told.split("\t")
-    assert (outcome, function) == ("exit", "_start")
+    name, outcome, module, function, *_ = told.split("\t")
+    assert (outcome, module.rpartition("/")[2], function) == ("exit", "exit", "_start")
     told = cli.ok("executions", "show", name.removeprefix("executions/"))
     assert "exit code" in told
     assert "e2e-1" in told
