@@ -121,9 +121,6 @@ async def test_others_records_are_in_nobodys_list_but_an_admins(
 
 LATER = {
     "Session",
-    "GetQuota",
-    "UpdateQuota",
-    "ListQuotas",
     "CreateGrant",
     "ListGrants",
     "DeleteGrant",

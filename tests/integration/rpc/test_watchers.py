@@ -141,7 +141,12 @@ async def test_reconnects_at_random_numbers_under_load(tmp_path: Path) -> None:
                 call.cancel()
             covered(seen)
             if "gap" not in kinds(seen):
-                assert stdout(seen) == lines(400, 1000)
+                # On a busy machine the guest may run into its time limit; nothing of what it wrote is missing then.
+                end = seen[-1].result
+                assert end.outcome in {execution_pb2.OUTCOME_OK, execution_pb2.OUTCOME_TIMEOUT}
+                whole = lines(400, 1000)
+                assert stdout(seen) == whole[: end.stdout_bytes]
+                assert end.stdout_bytes == len(whole) or end.outcome == execution_pb2.OUTCOME_TIMEOUT
 
         load = [asyncio.ensure_future(calling()) for _ in range(4)]
         await asyncio.gather(*(following(run.name) for run in runs for _ in range(3)))
