@@ -34,6 +34,10 @@ class EventStream:
     begins when the first event is asked for, and again if the service says that nothing was run.
     """
 
+    _again = "run the function again"
+    """What to do for events that were read already."""
+    _stopped = "the run was cancelled from here"
+
     def __init__(
         self, connection: Connection, start: Start, timeout: float, function: str, signatures: Signatures
     ) -> None:
@@ -68,32 +72,38 @@ class EventStream:
         self.cancel()
 
     async def __aiter__(self) -> AsyncIterator[ev.Event]:
-        """Run through the events, once. Raises HibanaError when the call is refused or breaks."""
+        """Run through the events, once. Raises HibanaError when the call is refused or cannot go on."""
         if self._read:
-            raise ConfigError("the events were read already", next_step="run the function again")
+            raise ConfigError("the events were read already", next_step=self._again)
         self._read = True
-        tries = Tries(Retry.NOT_RUN, self._timeout)
-        request_id = new_request_id()
         try:
-            while True:
-                try:
-                    async with aclosing(self._events(tries, request_id)) as events:
-                        async for event in events:
-                            yield event
-                except grpc.aio.AioRpcError as error:
-                    failed = translate(error, request_id)
-                else:
-                    return
-                if self._started is not None:
-                    raise failed
-                await tries.pause_after(failed)
+            async with aclosing(self._attempts()) as events:
+                async for event in events:
+                    yield event
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._cancelled and not (task and task.cancelling()):
-                raise Cancelled("the run was cancelled from here") from None
+                raise Cancelled(self._stopped) from None
             raise
         finally:
             self.cancel()
+
+    async def _attempts(self) -> AsyncGenerator[ev.Event]:
+        """Make attempts until one ends. Raises HibanaError when the call is refused or breaks."""
+        tries = Tries(Retry.NOT_RUN, self._timeout)
+        request_id = new_request_id()
+        while True:
+            try:
+                async with aclosing(self._events(tries, request_id)) as events:
+                    async for event in events:
+                        yield event
+            except grpc.aio.AioRpcError as error:
+                failed = translate(error, request_id)
+            else:
+                return
+            if self._started is not None:
+                raise failed
+            await tries.pause_after(failed)
 
     async def _events(self, tries: Tries, request_id: str) -> AsyncGenerator[ev.Event]:
         """Make one attempt. Raises AioRpcError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -12,7 +12,7 @@ import grpc.aio
 from hibana import convert
 from hibana import events as ev
 from hibana.connection import Connection, Metadata, Retry, Tries, new_request_id
-from hibana.errors import Cancelled, ConfigError, Conflict
+from hibana.errors import Conflict
 from hibana.signatures import Signatures
 from hibana.status import translate
 from hibana.stream import EventStream
@@ -26,6 +26,9 @@ class WatchStream(EventStream):
     last event that came.
     """
 
+    _again = "watch the execution again"
+    _stopped = "watching was stopped from here"
+
     def __init__(self, connection: Connection, name: str, after: int, timeout: float, signatures: Signatures) -> None:
         super().__init__(connection, self._watch, timeout, "", signatures)
         self._name = name
@@ -36,37 +39,26 @@ class WatchStream(EventStream):
         """Return the name of the execution."""
         return self._name
 
-    async def __aiter__(self) -> AsyncIterator[ev.Event]:
-        """Run through the events, once. Raises HibanaError when watching is refused or cannot go on."""
-        if self._read:
-            raise ConfigError("the events were read already", next_step="watch the execution again")
-        self._read = True
+    async def _attempts(self) -> AsyncGenerator[ev.Event]:
+        """Watch, and go on after the last event until the end came. Raises HibanaError when that cannot be."""
         clock = asyncio.get_running_loop().time
         end = clock() + self._timeout
         tries = Tries(Retry.REPEATABLE, self._timeout)
         request_id = new_request_id()
-        try:
-            while True:
-                try:
-                    async with aclosing(self._events(tries, request_id)) as events:
-                        async for event in events:
-                            if event.sequence > self._last:
-                                self._last = event.sequence
-                                tries = Tries(Retry.REPEATABLE, end - clock())
-                            yield event
-                except grpc.aio.AioRpcError as error:
-                    failed = translate(error, request_id)
-                else:
-                    return
-                if not (isinstance(failed, Conflict) and failed.reason == "READER_TOO_SLOW"):
-                    await tries.pause_after(failed)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if self._cancelled and not (task and task.cancelling()):
-                raise Cancelled("watching was stopped from here") from None
-            raise
-        finally:
-            self.cancel()
+        while True:
+            try:
+                async with aclosing(self._events(tries, request_id)) as events:
+                    async for event in events:
+                        if event.sequence > self._last:
+                            self._last = event.sequence
+                            tries = Tries(Retry.REPEATABLE, end - clock())
+                        yield event
+            except grpc.aio.AioRpcError as error:
+                failed = translate(error, request_id)
+            else:
+                return
+            if not (isinstance(failed, Conflict) and failed.reason == "READER_TOO_SLOW"):
+                await tries.pause_after(failed)
 
     def _watch(self, left: float, metadata: Metadata) -> Any:
         request = executor_pb2.WatchExecutionRequest(name=self._name, after_sequence=self._last)

@@ -13,13 +13,12 @@ import hibana
 from hibana.cli import exits, options, output, tables
 from hibana.cli.command import command
 from hibana.cli.completion import words
-from hibana.cli.inputs import duration
+from hibana.cli.inputs import LONGEST_AGE, duration, execution_name
 from hibana.cli.running import show_events
 from hibana.cli.session import Session
 from hibana.cli.take import page_size, take, take_where
 from hibana.cli.text import local_time, seconds, size
 
-LONGEST_AGE = 3650 * 86400.0
 OUTCOMES = (
     "ok",
     "trap",
@@ -97,7 +96,7 @@ def _failed(execution: hibana.Execution) -> bool:
 @command
 async def show_command(session: Session, name: options.ExecutionName) -> None:
     """Show the record of an execution with its input and output."""
-    _tell(await session.client.execution(_full_name(name)), as_json=session.as_json)
+    _tell(await session.client.execution(execution_name(name)), as_json=session.as_json)
 
 
 WATCH_EXAMPLES = """Examples:
@@ -125,7 +124,7 @@ async def watch_command(
     Ctrl-C stops watching and leaves the execution alone; `executions cancel`
     stops it. Exit code 1 tells that the guest failed.
     """
-    events = session.client.watch(_full_name(name), after=after)
+    events = session.client.watch(execution_name(name), after=after)
     result = await show_events(events, as_json=session.as_json, raw=raw, output=output)
     return exits.OK if result is None or result.ok else exits.GUEST_FAILED
 
@@ -134,11 +133,7 @@ async def watch_command(
 @command
 async def cancel_command(session: Session, name: options.ExecutionName) -> None:
     """Stop a running or waiting execution and show its final record."""
-    _tell(await session.client.cancel(_full_name(name)), as_json=session.as_json)
-
-
-def _full_name(name: str) -> str:
-    return name if "/" in name else f"executions/{name}"
+    _tell(await session.client.cancel(execution_name(name)), as_json=session.as_json)
 
 
 def _tell(execution: hibana.Execution, *, as_json: bool) -> None:

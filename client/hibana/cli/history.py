@@ -9,12 +9,11 @@ import typer
 
 from hibana.cli import charts, exits, options, output
 from hibana.cli.command import command
-from hibana.cli.inputs import duration
+from hibana.cli.inputs import LONGEST_AGE, duration, execution_name
 from hibana.cli.session import Session
 from hibana.cli.text import seconds
 from hibana.errors import HibanaError
 
-LONGEST_AGE = 3650 * 86400.0
 EXPORT_PAGE = 500
 
 history = typer.Typer()
@@ -68,7 +67,7 @@ async def replay_command(
     on: Annotated[str, typer.Option("--on", metavar="REF", help="Version to run; default: the one that ran.")] = "",
 ) -> int:
     """Run a recorded execution again and compare; exit code 1 where outcome or output differ."""
-    replay = await session.client.replay(name if "/" in name else f"executions/{name}", on)
+    replay = await session.client.replay(execution_name(name), on)
     if session.as_json:
         output.print_json(replay)
     else:

@@ -1,4 +1,4 @@
-"""What is typed on the command line, read into values. Every function raises typer.BadParameter."""
+"""What is typed on the command line, read into values. What is refused raises typer.BadParameter."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import typer
+
+LONGEST_AGE = 3650 * 86400.0
+"""Seconds that `--since` reaches back at most."""
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|ms|s|m|h|d)?\Z", re.ASCII)
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -93,3 +96,8 @@ def _finite(text: str) -> float | str:
 def _no_constant(text: str) -> Any:
     # NaN and Infinity are no JSON; in the contract they are strings.
     raise ValueError(text)
+
+
+def execution_name(text: str) -> str:
+    """Return the name of an execution, of which the uid alone may be typed."""
+    return text if "/" in text else f"executions/{text}"

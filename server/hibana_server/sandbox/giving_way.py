@@ -13,9 +13,10 @@ import signal
 import threading
 from contextlib import suppress
 
+from hibana_server.sandbox.kernel_time import CLOCK_MONOTONIC, Itimerspec, Timespec
+
 INTERVAL_NS = 1_000_000
 """What short calls wait at most. Half of it made them slower on a virtual machine, where interrupts are dear."""
-_CLOCK_MONOTONIC = 1
 _SIGEV_THREAD_ID = 4
 _SIGNAL = signal.SIGURG
 """Ignored by processes that do not ask for it, and used by nobody in a worker."""
@@ -29,14 +30,6 @@ class _Sigevent(ctypes.Structure):
         ("sigev_notify_thread_id", ctypes.c_int),
         ("padding", ctypes.c_byte * 44),
     )
-
-
-class _Timespec(ctypes.Structure):
-    _fields_ = (("tv_sec", ctypes.c_long), ("tv_nsec", ctypes.c_long))
-
-
-class _Itimerspec(ctypes.Structure):
-    _fields_ = (("it_interval", _Timespec), ("it_value", _Timespec))
 
 
 class GivingWay:
@@ -56,10 +49,10 @@ class GivingWay:
         """Begin to interrupt the calling thread. Where the kernel has no such timers nothing happens."""
         with suppress(AttributeError):  # a C library that keeps its timers elsewhere
             event = _Sigevent(None, _SIGNAL, _SIGEV_THREAD_ID, threading.get_native_id())
-            if self._libc.timer_create(_CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(self._timer)) == 0:
+            if self._libc.timer_create(CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(self._timer)) == 0:
                 self._running = True
-                interval = _Timespec(0, INTERVAL_NS)
-                self._libc.timer_settime(self._timer, 0, ctypes.byref(_Itimerspec(interval, interval)), None)
+                interval = Timespec(0, INTERVAL_NS)
+                self._libc.timer_settime(self._timer, 0, ctypes.byref(Itimerspec(interval, interval)), None)
 
     def end(self) -> None:
         """Stop interrupting; harmless where nothing was begun."""

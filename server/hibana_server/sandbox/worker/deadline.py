@@ -18,20 +18,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from hibana_server.sandbox.giving_way import GivingWay
+from hibana_server.sandbox.kernel_time import CLOCK_MONOTONIC, Itimerspec
 
 LONG_CPU_NS = 10_000_000
 """CPU time after which a call is a long one."""
-_CLOCK_MONOTONIC = 1
 _TFD_CLOEXEC = 0o2000000
 _TFD_TIMER_ABSTIME = 1
-
-
-class _Timespec(ctypes.Structure):
-    _fields_ = (("tv_sec", ctypes.c_long), ("tv_nsec", ctypes.c_long))
-
-
-class _Itimerspec(ctypes.Structure):
-    _fields_ = (("it_interval", _Timespec), ("it_value", _Timespec))
 
 
 class Deadline:
@@ -40,10 +32,10 @@ class Deadline:
     def __init__(self, tick: Callable[[], None]) -> None:
         self._tick = tick
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._timer = self._libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_CLOEXEC)
+        self._timer = self._libc.timerfd_create(CLOCK_MONOTONIC, _TFD_CLOEXEC)
         if self._timer < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create failed")
-        self._spec = _Itimerspec()
+        self._spec = Itimerspec()
         # Guards `_armed`, so that a tick that comes late never hits the next call.
         self._lock = threading.Lock()
         self._armed: int | None = None
