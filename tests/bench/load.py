@@ -18,6 +18,8 @@ class Load:
     per_second: float
     p50_us: float
     p99_us: float
+    times_us: tuple[int, ...]
+    """How long each request took, shortest first."""
 
 
 def h2load(
@@ -51,4 +53,6 @@ def h2load(
         raise RuntimeError(f"h2load did not get {requests} answers:\n{done.stdout}")
     taken = sorted(int(us) for _, _, us in lines)
     rate = next(line for line in done.stdout.splitlines() if line.startswith("finished in"))
-    return Load(float(rate.split(",")[1].split()[0]), statistics.median(taken), taken[int(len(taken) * 0.99)])
+    per_second = float(rate.split(",")[1].split()[0])
+    p99 = taken[int(len(taken) * 0.99)]
+    return Load(per_second, statistics.median(taken), p99, tuple(taken))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from hibana_server.domain.modules import Module, Status
 from hibana_server.domain.quotas import Quota
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier
 from hibana_server.sandbox.artifacts import ArtifactStore
+from hibana_server.sandbox.pool import Pool
 from hibana_server.services.catalog import Catalog
 from hibana_server.services.digest_locks import DigestLocks
 from hibana_server.services.housekeeping import Housekeeping, Retention
@@ -27,9 +28,25 @@ from tests.framework.wasm import wat
 
 ALICE, BOB, ROOT = Caller("alice", Role.USER), Caller("bob", Role.SERVICE), Caller("root", Role.ADMIN)
 CALLERS = (ALICE, BOB, ROOT)
-CONTENTS = [wat(f'(module (func (export "n") (result i32) (i32.const {n})))') for n in range(2)]
+CONTENTS = [
+    wat(f"""(module
+      (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 4)
+      (func (export "n") (result i32) (i32.const {n}))
+      (func (export "trap") (unreachable))
+      (func (export "spin") (loop (br 0)))
+      (func (export "say") (param $size i32) (result i32)
+        (memory.fill (i32.const 16) (i32.const {97 + n}) (local.get $size))
+        (i32.store (i32.const 0) (i32.const 16))
+        (i32.store (i32.const 4) (local.get $size))
+        (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))""")
+    for n in range(2)
+]
+"""Modules that differ in what they return and write: a number, a trap, no end, and so many letters."""
 CONTENTS.append(wat('(module (import "env" "missing" (func)))'))
 UNRUNNABLE = len(CONTENTS) - 1
+POLICIES = {tier: replace(policy, timeout=600.0) for tier, policy in DEFAULT_POLICIES.items()}
+"""No guest ends by its time here."""
 RETENTION = Retention(deleted=1000.0, requests=1000.0, blobs=0.0)
 
 Key = tuple[Tier, str, str]
@@ -80,19 +97,21 @@ class House:
 
     def __init__(self, shared: Shared, root: Path) -> None:
         self._artifacts = shared.artifacts
+        self._pool = shared.pool
         self._data_dir = open_data_dir(root / "data")
         self._data_dir.registry_db.write_bytes(shared.empty)
+        self._data_dir.executions_db.write_bytes(shared.empty_executions)
         self.open()
 
     def open(self) -> None:
         self.store = SqliteModuleStore(self._data_dir.registry_db)
         self.blobs = LocalBlobStore(self._data_dir.blobs)
-        catalog = Catalog(self.store, DEFAULT_POLICIES)
+        self.catalog = Catalog(self.store, POLICIES)
         locks = DigestLocks()
-        self.registry = Registry(self.store, catalog)
-        quotas = Quotas(self.store.quotas, dict.fromkeys(Role, Quota()))
-        self.lifecycle = Lifecycle(self.store, catalog, quotas)
-        self.uploads = Uploads(self.store, self.blobs, self._artifacts, DEFAULT_POLICIES, locks, quotas)
+        self.registry = Registry(self.store, self.catalog)
+        self.quotas = Quotas(self.store.quotas, dict.fromkeys(Role, Quota()))
+        self.lifecycle = Lifecycle(self.store, self.catalog, self.quotas)
+        self.uploads = Uploads(self.store, self.blobs, self._artifacts, POLICIES, locks, self.quotas)
         self.housekeeping = Housekeeping(self.store.upkeep, self.blobs, locks, RETENTION)
 
     async def close(self) -> None:
@@ -102,11 +121,14 @@ class House:
 
 @dataclass
 class Shared:
-    """What all examples use: one loop, compiled modules, and an empty database to copy."""
+    """What all examples use: one loop, compiled modules, sandboxes, and empty databases to copy."""
 
     loop: asyncio.AbstractEventLoop
     artifacts: ArtifactStore
+    pool: Pool
     empty: bytes
+    """Of the registry."""
+    empty_executions: bytes
 
 
 def told(module: Module) -> tuple[Any, ...]:
