@@ -197,6 +197,7 @@ class ExecutionCalls:
         caller: str = "",
         state: State | str | None = None,
         outcome: Outcome | str | None = None,
+        failed: bool = False,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         page_size: int = 0,
@@ -205,6 +206,7 @@ class ExecutionCalls:
     ) -> Listing[Execution]:
         """List records, newest first, `whole` with input and output. All filters must match.
 
+        `failed`: only those that ended, and not with OK. A page may be short, even empty, and still name a next one.
         `timeout`: seconds, for each page.
         """
         state_number: Any = convert.enum_number(execution_pb2.ExecutionState.DESCRIPTOR, "EXECUTION_STATE_", state)
@@ -216,6 +218,7 @@ class ExecutionCalls:
             caller=caller,
             state=state_number,
             outcome=outcome_number,
+            failed_only=failed,
             created_after=convert.timestamp(created_after),
             created_before=convert.timestamp(created_before),
             page_size=page_size,

@@ -33,6 +33,12 @@ async def store(executions: ExecutionStore, *records: Execution) -> None:
     await asyncio.gather(*(executions.finish(record) for record in records))
 
 
+def with_output(record: Execution, digest: str, size: int) -> Execution:
+    """Let a record keep its output beside it."""
+    output = replace(record.output, stdout_size=size, stdout_sha256=digest)
+    return replace(record, output=output, payloads=(digest,))
+
+
 @pytest.fixture
 def records(executions: ExecutionStore) -> RecordUpkeep:
     assert isinstance(executions, SqliteExecutionStore)
@@ -191,3 +197,56 @@ async def test_totals_stay_what_counting_gives(executions: ExecutionStore, recor
         ):
             page = await executions.list_executions(where, limit=500)
             assert (page.total_size, page.total_is_minimum) == (len(page.executions), False)
+
+
+async def test_failures_of_all_kinds_are_one_list(executions: ExecutionStore) -> None:
+    outcomes = [Outcome.OK, Outcome.TRAP, Outcome.LOST, Outcome.OK, Outcome.TIMEOUT, Outcome.CANCELLED]
+    done = [a_record(n, outcome, caller=caller) for n, outcome in enumerate(outcomes, 1) for caller in ("alice", "bob")]
+    await store(executions, *done)
+    await executions.begin(a_begun(time=100 * SECOND))
+    for caller in ("", "alice"):
+        expected = [
+            record.uid for record in done[::-1] if record.outcome is not Outcome.OK and caller in ("", record.caller)
+        ]
+        found: list[str] = []
+        cursor = ""
+        while not found or cursor:
+            page = await executions.list_executions(ExecutionFilter(caller=caller, failed=True), limit=3, cursor=cursor)
+            assert (page.total_size, page.total_is_minimum) == (len(expected), False)
+            found += [record.uid for record in page.executions]
+            cursor = page.next_cursor
+        assert found == expected
+    one = await executions.list_executions(ExecutionFilter(failed=True, outcome=Outcome.LOST), limit=10)
+    assert [record.outcome for record in one.executions] == [Outcome.LOST] * 2
+    named = await executions.list_executions(ExecutionFilter(failed=True, caller="bob", function="add"), limit=10)
+    assert len(named.executions) == named.total_size == 4
+    for nothing in (
+        ExecutionFilter(failed=True, outcome=Outcome.OK),
+        ExecutionFilter(failed=True, state=State.RUNNING),
+    ):
+        page = await executions.list_executions(nothing, limit=10)
+        assert (page.executions, page.total_size) == ((), 0)
+
+
+async def test_what_is_kept_beside_records_counts_once_in_each_tier(
+    executions: ExecutionStore, records: RecordUpkeep
+) -> None:
+    await store(executions, a_record(1))
+    alone = (await records.record_bytes())["user"]
+    shared = [with_output(a_record(n, tier=tier), "c" * 64, 1_000_000) for n in (2, 3) for tier in ("user", "system")]
+    await store(executions, *shared, with_output(a_record(4), "d" * 64, 500_000))
+    sizes = await records.record_bytes()
+    assert sizes["user"] // 1000 == (alone * 4 + 1_500_000) // 1000
+    assert sizes["system"] // 1000 == (alone * 2 + 1_000_000) // 1000
+
+
+async def test_removal_by_size_counts_what_no_other_record_keeps(
+    executions: ExecutionStore, records: RecordUpkeep
+) -> None:
+    done = [with_output(a_record(n), "c" * 64, 1_000_000) for n in (1, 2, 3)]
+    await store(executions, *done, with_output(a_record(4), "d" * 64, 1_000_000))
+    before = (await records.record_bytes())["user"]
+    step = await records.remove_records("user", after="", before=LAST, enough=500_000)
+    assert (step.count, step.reached, step.ended) == (3, done[2].uid, True), "the third was the last to name it"
+    assert (await records.record_bytes())["user"] == before - step.bytes
+    assert await executions.referenced(["c" * 64, "d" * 64]) == {"d" * 64}

@@ -17,8 +17,8 @@ from hibana_server.storage.migrate import upgrade
 from hibana_server.storage.sql.execution_walks import walk
 from hibana_server.storage.sql.tables import executions
 
-BY_CALLER = "SEARCH executions USING INDEX ix_executions_caller_uid (caller=?)"
-BY_MODULE = "SEARCH executions USING INDEX ix_executions_module_uid_uid (module_uid=?)"
+BY_CALLER = "SEARCH executions USING INDEX ix_executions_caller_uid_version_function (caller=?)"
+BY_MODULE = "SEARCH executions USING INDEX ix_executions_module_uid_uid_version_function (module_uid=?)"
 ALL = "SCAN executions USING INDEX sqlite_autoindex_executions_1"
 OPEN = "SCAN executions USING INDEX ix_executions_open"
 
@@ -44,9 +44,18 @@ WAYS = {
         ExecutionFilter(module_uid="m", outcome=Outcome.TRAP),
         "SEARCH executions USING INDEX ix_executions_module_failed (module_uid=? AND outcome=?)",
     ),
+    "all that failed": (ExecutionFilter(failed=True), "SCAN executions USING INDEX ix_executions_all_failed"),
+    "all that failed of a caller": (
+        ExecutionFilter(caller="a", failed=True),
+        "SEARCH executions USING INDEX ix_executions_caller_all_failed (caller=?)",
+    ),
+    "all that failed of a module": (
+        ExecutionFilter(module_uid="m", failed=True),
+        "SEARCH executions USING INDEX ix_executions_module_all_failed (module_uid=?)",
+    ),
     "a time": (
         ExecutionFilter(caller="a", created_after=5_000_000, created_before=9_000_000),
-        "SEARCH executions USING INDEX ix_executions_caller_uid (caller=? AND uid>? AND uid<?)",
+        "SEARCH executions USING INDEX ix_executions_caller_uid_version_function (caller=? AND uid>? AND uid<?)",
     ),
 }
 

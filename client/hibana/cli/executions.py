@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import json
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -13,10 +12,10 @@ import hibana
 from hibana.cli import exits, options, output, tables
 from hibana.cli.command import command
 from hibana.cli.completion import words
-from hibana.cli.inputs import LONGEST_AGE, duration, execution_name
+from hibana.cli.inputs import execution_name, moment
 from hibana.cli.running import show_events
 from hibana.cli.session import Session
-from hibana.cli.take import page_size, take, take_where
+from hibana.cli.take import page_size, since_again, stream, take
 from hibana.cli.text import local_time, seconds, size
 
 OUTCOMES = (
@@ -42,6 +41,8 @@ LIST_EXAMPLES = """Examples:
 hibana executions list --module user/add --outcome trap
 
 hibana executions list --failed --since 1h
+
+hibana executions list --all --json > executions.jsonl
 """
 
 
@@ -63,11 +64,25 @@ async def list_command(  # noqa: PLR0913 - the options of the command
         typer.Option("--outcome", help="ok, trap, exit, timeout, memory ...", autocompletion=words(*OUTCOMES)),
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only those that ended, and not with ok.")] = False,
-    since: Annotated[str | None, typer.Option("--since", help="Only of the last 10m, 2h, 7d ...")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="Only of the last 10m, 2h, 7d ..., or from a time on.")
+    ] = None,
     limit: options.Limit = 50,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All of them; with --json one object to a line, as they come.")
+    ] = False,
+    page_token: options.PageToken = "",
 ) -> None:
-    """List executions, newest first."""
-    age = duration(since, longest=LONGEST_AGE)
+    """List executions, newest first.
+
+    With --json --all it holds one page at a time; one that is cut off says how
+    to go on. `executions export` does the same with input and output.
+    """
+    streamed = everything and session.as_json
+    if page_token and not streamed:
+        raise typer.BadParameter("goes with --json --all", param_hint="--page-token")
+    limit = 0 if everything else limit
+    after = moment(since)
     listing = session.client.executions(
         module=module,
         version=version,
@@ -75,21 +90,18 @@ async def list_command(  # noqa: PLR0913 - the options of the command
         caller=caller,
         state=state,
         outcome=outcome,
-        created_after=None if age is None else datetime.now(UTC) - timedelta(seconds=age),
-        page_size=page_size(0 if failed else limit),
+        failed=failed,
+        created_after=after,
+        page_size=page_size(limit),
     )
-    if failed:
-        items, total = await take_where(listing, _failed, limit)
-    else:
-        items, total = await take(listing, limit)
+    if streamed:
+        await stream(listing, page_token, since_again(after))
+        return
+    items, total = await take(listing, limit)
     if session.as_json:
         output.print_json({"items": items, "total_size": total})
     else:
         tables.print_executions(items, total)
-
-
-def _failed(execution: hibana.Execution) -> bool:
-    return execution.outcome is not None and execution.outcome is not hibana.Outcome.OK
 
 
 @executions.command("show", epilog="Example: hibana executions show executions/0190f5fe-7c00-7a00-8abc-012345678901")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 
 from hibana.cli import charts, exits, options, output
 from hibana.cli.command import command
-from hibana.cli.inputs import LONGEST_AGE, duration, execution_name
+from hibana.cli.inputs import execution_name, moment
 from hibana.cli.session import Session
+from hibana.cli.take import since_again, stream
 from hibana.cli.text import seconds
-from hibana.errors import HibanaError
 
 EXPORT_PAGE = 500
 
@@ -23,18 +22,6 @@ Version = Annotated[str, typer.Option("--version", help="Only of this version.")
 Function = Annotated[str, typer.Option("--function", help="Only of this function.")]
 Caller = Annotated[str, typer.Option("--caller", help="Only of this caller; admins see all.")]
 Since = Annotated[str | None, typer.Option("--since", help="Only of the last 10m, 2h, 7d ..., or from a time on.")]
-
-
-def moment(text: str | None) -> datetime | None:
-    """Read `2h` (so long ago) or a time as 2026-01-31T12:00:00Z. None stays None. Raises typer.BadParameter."""
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        age = duration(text, longest=LONGEST_AGE)
-        return None if age is None else datetime.now(UTC) - timedelta(seconds=age)
-    return found.astimezone() if found.tzinfo is None else found
 
 
 @history.command("stats", epilog="Example: hibana executions stats --module user/add --since 24h")
@@ -95,7 +82,7 @@ async def export_command(
     function: Function = "",
     caller: Caller = "",
     since: Since = None,
-    page_token: Annotated[str, typer.Option("--page-token", help="Go on where an export was cut off.")] = "",
+    page_token: options.PageToken = "",
 ) -> None:
     """Print records with input and output, newest first, one JSON object to a line.
 
@@ -111,17 +98,4 @@ async def export_command(
         page_size=EXPORT_PAGE,
         whole=True,
     )
-    token = page_token
-    try:
-        while True:
-            page = await listing.page(token)
-            for record in page.items:
-                output.print_json(record)
-            token = page.next_page_token
-            if not token:
-                return
-    except (HibanaError, KeyboardInterrupt, OSError):
-        if token:
-            bound = f" --since {after.isoformat()}" if after else ""
-            output.print_note(f"cut off; go on with the same filters and{bound} --page-token {token}")
-        raise
+    await stream(listing, page_token, since_again(after))

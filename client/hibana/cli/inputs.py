@@ -7,6 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +102,15 @@ def _no_constant(text: str) -> Any:
 def execution_name(text: str) -> str:
     """Return the name of an execution, of which the uid alone may be typed."""
     return text if "/" in text else f"executions/{text}"
+
+
+def moment(text: str | None) -> datetime | None:
+    """Read `2h` (so long ago) or a time as 2026-01-31T12:00:00Z. None stays None. Raises typer.BadParameter."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        age = duration(text, longest=LONGEST_AGE)
+        return None if age is None else datetime.now(UTC) - timedelta(seconds=age)
+    return found.astimezone() if found.tzinfo is None else found

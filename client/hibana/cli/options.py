@@ -68,6 +68,9 @@ TierOption: TypeAlias = Annotated[
     str, typer.Option("--tier", help="user, admin or system.", autocompletion=words("user", "admin", "system"))
 ]
 Limit: TypeAlias = Annotated[int, typer.Option("--limit", min=0, help="Most items to list; 0 lists all.")]
+PageToken: TypeAlias = Annotated[
+    str, typer.Option("--page-token", metavar="TOKEN", help="Go on where the last one was cut off.")
+]
 Etag: TypeAlias = Annotated[
     str, typer.Option("--etag", help="Refuse if the module has changed since it had this etag.")
 ]

@@ -1,11 +1,13 @@
-"""The head of a list."""
+"""The head of a list, or all of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from datetime import datetime
 from typing import TypeVar
 
 import hibana
+from hibana.cli import output
+from hibana.errors import HibanaError
 
 T = TypeVar("T")
 
@@ -31,12 +33,26 @@ async def take(listing: hibana.Listing[T], limit: int) -> tuple[list[T], int]:
     return (items[:limit] if limit else items), total
 
 
-async def take_where(listing: hibana.Listing[T], wanted: Callable[[T], bool], limit: int) -> tuple[list[T], int]:
-    """Return at most `limit` items (0: all) that are wanted, and how many they are; reads on until there are enough."""
-    items: list[T] = []
-    async for page in listing.pages():
-        items += [item for item in page.items if wanted(item)]
-        if limit and len(items) >= limit:
-            items = items[:limit]
-            break
-    return items, len(items)
+async def stream(listing: hibana.Listing[T], token: str, bound: str = "") -> None:
+    """Print all items from the page of a token on, one JSON object to a line; holds one page at a time.
+
+    Where it is cut off, a note says how to go on; `bound` is what the caller has to say with the token besides the
+    filters it gave.
+    """
+    try:
+        while True:
+            page = await listing.page(token)
+            for item in page.items:
+                output.print_json(item)
+            token = page.next_page_token
+            if not token:
+                return
+    except (HibanaError, KeyboardInterrupt, OSError):
+        if token:
+            output.print_note(f"cut off; go on with the same filters and{bound} --page-token {token}")
+        raise
+
+
+def since_again(after: datetime | None) -> str:
+    """Spell the option that bounds a list by the same time again: a token holds for the same filters only."""
+    return f" --since {after.isoformat()}" if after else ""

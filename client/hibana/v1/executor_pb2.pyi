@@ -841,6 +841,7 @@ class ListExecutionsRequest(_message.Message):
     CREATED_AFTER_FIELD_NUMBER: _builtins.int
     CREATED_BEFORE_FIELD_NUMBER: _builtins.int
     WHOLE_FIELD_NUMBER: _builtins.int
+    FAILED_ONLY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most this many; 0 means 50, more than 500 means 500."""
     page_token: _builtins.str
@@ -859,6 +860,10 @@ class ListExecutionsRequest(_message.Message):
     """Outcome."""
     whole: _builtins.bool
     """Whether input and output come too. Pages end earlier then, at about 1 MiB."""
+    failed_only: _builtins.bool
+    """Only executions that are done and ended otherwise than with OUTCOME_OK. Nothing matches it together with that
+    outcome, or with another state than done.
+    """
     @_builtins.property
     def created_after(self) -> _timestamp_pb2.Timestamp:
         """Accepted at or after this time."""
@@ -881,10 +886,11 @@ class ListExecutionsRequest(_message.Message):
         created_after: _timestamp_pb2.Timestamp | None = ...,
         created_before: _timestamp_pb2.Timestamp | None = ...,
         whole: _builtins.bool = ...,
+        failed_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_after", b"created_after", "created_before", b"created_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "created_after", b"created_after", "created_before", b"created_before", "function", b"function", "module", b"module", "outcome", b"outcome", "page_size", b"page_size", "page_token", b"page_token", "state", b"state", "version", b"version", "whole", b"whole"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "created_after", b"created_after", "created_before", b"created_before", "failed_only", b"failed_only", "function", b"function", "module", b"module", "outcome", b"outcome", "page_size", b"page_size", "page_token", b"page_token", "state", b"state", "version", b"version", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -239,6 +239,8 @@ class ExecutionFilter:
     function: str = ""
     state: State | None = None
     outcome: Outcome | None = None
+    failed: bool = False
+    """Whether only those that are DONE and did not end OK."""
     created_after: int | None = None
     """Microseconds, inclusive."""
     created_before: int | None = None

@@ -78,6 +78,7 @@ def unpack_filter(request: executor_pb2.ListExecutionsRequest) -> ExecutionFilte
         function=request.function,
         state=STATES_BACK.get(request.state),
         outcome=OUTCOMES_BACK.get(request.outcome),
+        failed=request.failed_only,
         created_after=unpack_time(request.created_after) if request.HasField("created_after") else None,
         created_before=unpack_time(request.created_before) if request.HasField("created_before") else None,
     )

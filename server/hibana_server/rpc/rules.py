@@ -224,6 +224,7 @@ _TABLE: dict[type[Message], Mapping[str, Rule]] = {
         "caller": _SUBJECT,
         "state": enum(execution.ExecutionState.DESCRIPTOR),
         "outcome": enum(execution.Outcome.DESCRIPTOR),
+        "failed_only": ANYTHING,
         "created_after": TIME,
         "created_before": TIME,
         "whole": ANYTHING,

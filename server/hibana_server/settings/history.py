@@ -19,11 +19,11 @@ class HistorySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     system_seconds: float = 30 * _DAY
     """Seconds the record of an execution of a system module is kept."""
     user_bytes: int = 4 * 1024 * 1024 * 1024
-    """Bytes of the records of user modules, past which the oldest go; 0 for any number."""
+    """Bytes of the records of user modules and of what they keep beside them, past which the oldest go; 0 for any."""
     admin_bytes: int = 1024 * 1024 * 1024
-    """Bytes of the records of admin modules, past which the oldest go; 0 for any number."""
+    """Bytes of the records of admin modules and of what they keep beside them, past which the oldest go; 0 for any."""
     system_bytes: int = 4 * 1024 * 1024 * 1024
-    """Bytes of the records of system modules, past which the oldest go; 0 for any number."""
+    """Bytes of the records of system modules and of what they keep beside them, past which the oldest go; 0 for any."""
     sweep_seconds: float = 60.0
     """Seconds between two rounds that remove what is past these bounds."""
 

@@ -38,3 +38,25 @@ def test_an_export_is_a_line_for_each_record_with_input_and_output(cli: Cli) -> 
     (found,) = [record for record in records if record["name"] == name]
     assert found["output"]["results"] == [42]
     assert found["module_reference"].endswith("/numbers")
+
+
+def test_a_list_of_all_comes_line_by_line_and_goes_on_from_a_token(cli: Cli) -> None:
+    names = [run(cli, "add", str(number), "1") for number in range(3)]
+    lines = [json.loads(line) for line in cli.ok("executions", "list", "--all", "--json").splitlines()]
+    assert [line["name"] for line in lines][:3] == names[::-1]
+    assert len(lines) == json.loads(cli.ok("executions", "list", "--json", "--limit", "1"))["total_size"]
+    assert lines[0]["output"] is None
+    refused = cli.run("executions", "list", "--page-token", "x")
+    assert (refused.returncode, b"--json --all" in refused.stderr) == (2, True)
+    refused = cli.run("executions", "list", "--all", "--json", "--page-token", "AAAA")
+    assert refused.returncode == 3
+
+
+def test_failures_are_listed_with_their_number(cli: Cli) -> None:
+    run(cli, "add", "1", "1")
+    name = run(cli, "fail")
+    told = json.loads(cli.ok("executions", "list", "--failed", "--json", "--limit", "1"))
+    assert [each["name"] for each in told["items"]] == [name]
+    everything = [json.loads(line) for line in cli.ok("executions", "list", "--failed", "--all", "--json").splitlines()]
+    assert {each["outcome"] for each in everything} == {"trap"}
+    assert told["total_size"] == len(everything)

@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from hibana_server.domain.callers import Caller
-from hibana_server.domain.executions import Outcome, State
+from hibana_server.domain.executions import Outcome
 from hibana_server.domain.history import Kept
 from hibana_server.domain.ids import now_us, uid_from
 from hibana_server.domain.modules import Status
-from hibana_server.domain.ports import ExecutionFilter
 from hibana_server.domain.requests import RequestKey
 from hibana_server.domain.tiers import Tier
 from hibana_server.domain.values import JsonArguments
@@ -26,7 +25,7 @@ from hibana_server.services.replay import differences
 from hibana_server.services.requests import Answered
 from hibana_server.services.retention import YOUNGEST, RecordRetention
 from hibana_server.services.run import Run
-from tests.integration.services.execution_model import LARGE, ExecutionHouse, Ran, refusal_to_run
+from tests.integration.services.execution_model import FILTERS, LARGE, ExecutionHouse, Ran, refusal_to_run, shown
 from tests.integration.services.registry_machine import RegistryMachine, actors, labels, numbers
 from tests.integration.services.registry_model import CALLERS, Modelled, Shared, listed
 
@@ -36,16 +35,6 @@ FOREVER = 1e9
 ENDS = {"n": Outcome.OK, "say": Outcome.OK, "trap": Outcome.TRAP}
 ways = st.sampled_from(["invoke", "execute", "detached"])
 picks = st.integers(0, 50)
-FILTERS = (
-    ExecutionFilter(),
-    ExecutionFilter(outcome=Outcome.OK),
-    ExecutionFilter(outcome=Outcome.LOST),
-    ExecutionFilter(outcome=Outcome.CANCELLED),
-    ExecutionFilter(state=State.RUNNING),
-    ExecutionFilter(state=State.DONE),
-    ExecutionFilter(function="n"),
-    ExecutionFilter(caller="alice", version="1"),
-)
 
 
 class ExecutionMachine(RegistryMachine):
@@ -311,12 +300,17 @@ class ExecutionMachine(RegistryMachine):
         """Keep a share of the bytes that a tier takes."""
         sizes = self.run(self.house.records.record_bytes())
         done = [each for each in self.ran if each.outcome and each.module.tier is tier]
-        taken = {each.uid: self.run(self.house.kept_bytes(each.uid)) for each in done}
-        assert sizes.get(tier.value, 0) == sum(taken.values())
+        taken: dict[str, int] = {each.uid: self.run(self.house.kept_bytes(each.uid)) for each in done}
+
+        def total(some: list[Ran]) -> int:
+            beside = {each.content: len(each.stdout) for each in some if len(each.stdout) > RECORDED_BYTES}
+            return sum(taken[each.uid] for each in some) + sum(beside.values())
+
+        assert sizes.get(tier.value, 0) == total(done)
         bound = max(int(sizes.get(tier.value, 0) * share), 1)
         kept = dict.fromkeys(Tier, Kept(FOREVER, 0)) | {tier: Kept(FOREVER, bound)}
         gone: list[Ran] = []
-        while sum(taken[each.uid] for each in done[len(gone) :]) > bound:
+        while total(done[len(gone) :]) > bound:
             gone.append(done[len(gone)])
         at = now_us() + int((YOUNGEST + 1) * 1e6)
         assert self.run(RecordRetention(self.house.records, kept).sweep(at)) == len(gone)
@@ -382,18 +376,3 @@ class ExecutionMachine(RegistryMachine):
             uid = self.modules[self._steps % len(self.modules)].uid
             counted = self.counted.get(uid, Counter())
             assert self.run(self.house.records.numbers(uid)).outcomes == {o: n for o, n in counted.items() if n}
-
-
-def shown(ran: Ran, caller: Caller, where: ExecutionFilter) -> bool:
-    """Tell whether a list shows an execution."""
-    mine = caller.is_admin or ran.caller == caller.subject
-    state = State.RUNNING if ran.outcome is None else State.DONE
-    return mine and all(
-        (
-            not where.caller or where.caller == ran.caller,
-            where.outcome is None or where.outcome is ran.outcome,
-            where.state is None or where.state is state,
-            not where.function or where.function == ran.function,
-            not where.version or where.version == ran.label,
-        )
-    )

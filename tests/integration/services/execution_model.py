@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hibana_server.domain.callers import Caller, Role
-from hibana_server.domain.executions import Outcome
+from hibana_server.domain.executions import Outcome, State
 from hibana_server.domain.history import RECORD_BYTES
 from hibana_server.domain.modules import Status
+from hibana_server.domain.ports import ExecutionFilter
 from hibana_server.domain.requests import RequestKey
 from hibana_server.domain.tiers import Tier
 from hibana_server.services.calls import RECORDED_BYTES, Call
@@ -43,6 +44,19 @@ from tests.integration.services.registry_model import (
 LARGE = RECORDED_BYTES + 5000
 """Bytes of output that no record holds."""
 PAYLOAD_BYTES = 1 << 20
+FILTERS = (
+    ExecutionFilter(),
+    ExecutionFilter(outcome=Outcome.OK),
+    ExecutionFilter(outcome=Outcome.LOST),
+    ExecutionFilter(failed=True),
+    ExecutionFilter(failed=True, function="trap"),
+    ExecutionFilter(outcome=Outcome.CANCELLED),
+    ExecutionFilter(state=State.RUNNING),
+    ExecutionFilter(state=State.DONE),
+    ExecutionFilter(function="n"),
+    ExecutionFilter(caller="alice", version="1"),
+)
+"""Filters that lists are asked with, one after the other."""
 
 
 @dataclass
@@ -188,7 +202,7 @@ class ExecutionHouse(House):
         await self.revocation._look()
 
     async def kept_bytes(self, uid: str) -> int:
-        """Return what the record of an execution counts with, its payloads left out."""
+        """Return what the record of an execution counts with, besides what is kept beside it."""
         record = await self.records.get(uid)
         assert record is not None
         failure = 0 if record.failure is None else len(encode_failure(record.failure))
@@ -206,3 +220,19 @@ def numbered(told: Told) -> list[tuple[int, object]]:
             return [(number, "missing") for number in range(told.first, told.last + 1)]
         case _:
             return [(told.sequence, told.execution.outcome)]
+
+
+def shown(ran: Ran, caller: Caller, where: ExecutionFilter) -> bool:
+    """Tell whether a list shows an execution."""
+    mine = caller.is_admin or ran.caller == caller.subject
+    state = State.RUNNING if ran.outcome is None else State.DONE
+    return mine and all(
+        (
+            not where.caller or where.caller == ran.caller,
+            where.outcome is None or where.outcome is ran.outcome,
+            not where.failed or ran.outcome not in (None, Outcome.OK),
+            where.state is None or where.state is state,
+            not where.function or where.function == ran.function,
+            not where.version or where.version == ran.label,
+        )
+    )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import msgspec
 import pytest
 
 from hibana_server.domain.errors import Exhausted
-from hibana_server.domain.executions import Execution, Outcome
+from hibana_server.domain.executions import EventIndex, Execution, Outcome, Requested, State, Usage
 from hibana_server.domain.modules import Status
 from hibana_server.domain.ports import ExecutionFilter, ModuleFilter
 from hibana_server.domain.quotas import Quota
@@ -29,17 +30,42 @@ HERE = Path(__file__).parent
 ALICE = ModuleFilter("alice", viewer_is_admin=False)
 
 
-@pytest.fixture(params=["r0001", "r0002"])
-def old(tmp_path: Path, request: pytest.FixtureRequest) -> DataDir:
-    """Make a data directory of an earlier release: of the first, or with executions as they were counted first."""
-    data_dir = open_data_dir(tmp_path / "data")
+REVISIONS = ("r0001", "r0002", "r0003", "r0004", "r0005")
+"""Of the executions: what alice and root did is in all of them, and zoe's only in those that can tell it."""
+
+
+def restored(root: Path, revision: str) -> DataDir:
+    """Make a data directory of an earlier release."""
+    data_dir = open_data_dir(root / "data")
     for dump, file in (
         ("registry_r0001", data_dir.registry_db),
-        (f"executions_{request.param}", data_dir.executions_db),
+        (f"executions_{revision}", data_dir.executions_db),
     ):
         with closing(sqlite3.connect(file)) as connection:
             connection.executescript((HERE / f"{dump}.sql").read_text("utf-8"))
     return data_dir
+
+
+@pytest.fixture(params=REVISIONS)
+def old(tmp_path: Path, request: pytest.FixtureRequest) -> DataDir:
+    """Make a data directory of each earlier release."""
+    return restored(tmp_path, request.param)
+
+
+@asynccontextmanager
+async def opened(data_dir: DataDir) -> AsyncIterator[SqliteExecutionStore]:
+    """Upgrade the executions of a directory and open them."""
+    migrate.upgrade(data_dir)
+    store = SqliteExecutionStore(data_dir.executions_db)
+    yield store
+    await store.close()
+
+
+def test_there_is_a_dump_of_every_revision_but_the_present_one(old: DataDir) -> None:
+    migrate.upgrade(old)
+    newest = migrate.current_revision(old.executions_db)
+    assert newest is not None
+    assert [*REVISIONS, newest] == [f"r{number:04}" for number in range(1, int(newest[1:]) + 1)]
 
 
 @pytest.fixture
@@ -120,19 +146,74 @@ async def test_executions_of_the_past_are_counted(old: DataDir) -> None:
 async def test_executions_are_what_they_were_and_have_no_trace(old: DataDir) -> None:
     migrate.upgrade(old)
     store = SqliteExecutionStore(old.executions_db)
-    page = await store.list_executions(ExecutionFilter(), limit=10)
-    whole = [await store.get(e.uid) for e in page.executions]
+    pages = [await store.list_executions(ExecutionFilter(caller=caller), limit=10) for caller in ("alice", "root")]
+    records = [e for page in pages for e in page.executions]
+    whole = [await store.get(e.uid) for e in records]
+    failed = await store.list_executions(ExecutionFilter(caller="alice", failed=True), limit=10)
     await store.close()
-    assert [e.outcome for e in page.executions].count(Outcome.OK) == 4
-    assert page.total_size == len(page.executions) == 6
-    assert {e.module_reference for e in page.executions} == {""}
+    assert [e.outcome for e in records].count(Outcome.OK) == 4
+    assert sum(page.total_size for page in pages) == len(records) == 6
+    assert {e.module_reference for e in records} == {""}
+    assert ({e.outcome for e in failed.executions}, failed.total_size) == ({Outcome.TRAP, Outcome.EXIT}, 2)
     assert [e.trace_id for e in whole if e is not None] == [""] * 6
     assert all(e is not None and e.input.arguments_json for e in whole)
 
 
+@pytest.mark.parametrize("revision", REVISIONS[2:])
+async def test_trace_ids_are_kept(tmp_path: Path, revision: str) -> None:
+    async with opened(restored(tmp_path, revision)) as store:
+        page = await store.list_executions(ExecutionFilter(caller="zoe", function="add"), limit=10)
+        assert {e.trace_id for e in page.executions} == {"0af7651916cd43dd8448eb211c80319c"}
+        assert page.executions[-1].usage == Usage(1000, 900, 65536)
+
+
+@pytest.mark.parametrize("revision", REVISIONS[3:])
+async def test_calls_with_ids_are_answered_and_open_records_lost_when_their_lease_ends(
+    tmp_path: Path, revision: str
+) -> None:
+    async with opened(restored(tmp_path, revision)) as store:
+        answer = await store.requested("zoe", "once")
+        assert answer is not None
+        assert answer.requested == Requested(b"d" * 32, ("s32",))
+        assert (answer.output.results_json, answer.outcome) == ("[5]", Outcome.OK)
+        still_open = await store.list_executions(ExecutionFilter(state=State.RUNNING), limit=10)
+        (running,) = still_open.executions
+        until = 1795478600_000000 + 10**9
+        assert await store.sweep_lost(until - 1) == 0
+        assert await store.sweep_lost(until) == 1
+        lost = await store.get(running.uid)
+        assert lost is not None
+        assert (lost.caller, lost.outcome) == ("zoe", Outcome.LOST)
+
+
+@pytest.mark.parametrize("revision", REVISIONS[3:])
+async def test_what_is_kept_beside_records_is_measured_and_released_with_them(tmp_path: Path, revision: str) -> None:
+    async with opened(restored(tmp_path, revision)) as store:
+        page = await store.list_executions(ExecutionFilter(caller="zoe", function="_start"), limit=10)
+        (named,) = page.executions
+        whole = await store.get(named.uid)
+        assert whole is not None
+        assert whole.events == EventIndex(3, (400_000,), (), typed=False)
+        assert (whole.payloads, whole.output.stdout_size) == ((whole.output.stdout_sha256,), 100_000)
+        tier = "" if revision < "r0005" else "system"
+        before = (await store.record_bytes())[tier]
+        assert before > 100_000
+        everything = sys.maxsize
+        removed = await store.remove_records(tier, after="", before="g", enough=everything)
+        assert 100_000 < removed.bytes <= before
+        assert (await store.record_bytes()).get(tier, 0) == before - removed.bytes
+        assert await store.referenced(whole.payloads) == set()
+
+
+async def test_records_tell_what_they_replay(tmp_path: Path) -> None:
+    async with opened(restored(tmp_path, "r0005")) as store:
+        newest, *_, oldest = (await store.list_executions(ExecutionFilter(caller="zoe"), limit=10)).executions
+        assert (newest.replay_of, newest.module_reference) == (oldest.uid, "system/tool")
+
+
 def as_it_was(record: Execution) -> bytes:
-    """Return the journal entry of a release that knew no trace ids: they came seventh to last."""
-    return msgspec.msgpack.encode(execution_row(record)[:-7])
+    """Return the journal entry of a release that knew no trace ids: they came eighth to last."""
+    return msgspec.msgpack.encode(execution_row(record)[:-8])
 
 
 async def test_a_journal_that_a_crash_of_the_old_release_left_is_replayed(old: DataDir) -> None:

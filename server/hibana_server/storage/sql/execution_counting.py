@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hibana_server.domain.executions import State
+from hibana_server.domain.executions import Outcome, State
 from hibana_server.domain.ports import ExecutionFilter
 from hibana_server.storage.sql.execution_walks import LOOKED_AT, Walk, is_counted, walk
 from hibana_server.storage.sql.tables import execution_totals, executions
@@ -21,7 +21,7 @@ async def count(connection: AsyncConnection, where: ExecutionFilter, way: Walk) 
     number, is_minimum = 0, False
     if where.state is None or where.state is State.DONE:
         number, is_minimum = await total(connection, where)
-    if where.outcome is None and where.state is not State.DONE:
+    if where.outcome is None and not where.failed and where.state is not State.DONE:
         still_open = walk(ExecutionFilter(where.caller, where.module_uid, state=where.state or State.RUNNING))
         if where.state is None:
             still_open.asked = still_open.asked[:-1]  # running or queued
@@ -40,6 +40,8 @@ async def total(connection: AsyncConnection, where: ExecutionFilter) -> tuple[in
         query = query.where(t.module_uid == where.module_uid)
     if where.outcome is not None:
         query = query.where(t.outcome == where.outcome.value)
+    elif where.failed:
+        query = query.where(t.outcome != Outcome.OK.value)
     some = query.subquery()
     summed = select(func.coalesce(func.sum(some.c.count), 0), func.count()).select_from(some)
     row = (await connection.execute(summed)).one()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hibana_server.domain.executions import Execution, State
+from hibana_server.domain.executions import Execution
 from hibana_server.domain.ports import ExecutionFilter, ExecutionPage
 from hibana_server.storage.cursors import decode_cursor, encode_cursor
 from hibana_server.storage.sql.database import Database
 from hibana_server.storage.sql.execution_counting import count, is_shorter_by_module
 from hibana_server.storage.sql.execution_rows import execution_from
-from hibana_server.storage.sql.execution_walks import LOOKED_AT, walk
+from hibana_server.storage.sql.execution_walks import LOOKED_AT, matches_nothing, walk
 from hibana_server.storage.sql.tables import executions
 
 WHOLE_BYTES = 1024 * 1024
@@ -29,8 +29,8 @@ async def list_executions(
     if cursor:
         (last_uid,) = decode_cursor(cursor, "executions", str)
         after.append(uid < last_uid)
-    if where.outcome is not None and where.state is not None and where.state is not State.DONE:
-        return _EMPTY  # only what is DONE has an outcome
+    if matches_nothing(where):
+        return _EMPTY
     async with database.reading() as connection:
         way = walk(where, by_module=await is_shorter_by_module(connection, where))
         rest = ""

@@ -87,7 +87,19 @@ def execution_row(execution: Execution, holder: str = "") -> tuple[Value, ...]:
         execution.module_reference,
         execution.module_reference.partition("/")[0],
         execution.replay_of,
+        _encode_json(_sizes(execution)).decode() if payloads else None,
     )
+
+
+def _sizes(execution: Execution) -> list[int]:
+    """Return the sizes of what is kept beside a record, in the order of its digests."""
+    given, output = execution.input, execution.output
+    sizes = {
+        given.stdin_sha256: given.stdin_size,
+        output.stdout_sha256: output.stdout_size,
+        output.stderr_sha256: output.stderr_size,
+    }
+    return [sizes.get(digest, 0) for digest in execution.payloads]
 
 
 _COLUMNS = list(executions.columns.keys())
@@ -96,7 +108,7 @@ _DETAIL = _COLUMNS.index("detail")
 REQUESTED = _COLUMNS.index("requested")
 """Place of the column in a row; None there for calls without an id."""
 _CALLER, _REQUEST_ID = _COLUMNS.index("caller"), _COLUMNS.index("request_id")
-_ADDED: tuple[Value, ...] = ("", "", None, None, "", "", "")
+_ADDED: tuple[Value, ...] = ("", "", None, None, "", "", "", None)
 """What rows of earlier releases have in the columns they do not know, in the order of the columns."""
 
 

@@ -50,7 +50,7 @@ def walk(where: ExecutionFilter, *, by_module: bool = False) -> Walk:
     e = executions.c
     way = Walk()
     is_open = where.state is not None and where.state is not State.DONE
-    failed = where.outcome is not None and where.outcome is not Outcome.OK
+    failed = where.failed or (where.outcome is not None and where.outcome is not Outcome.OK)
     if is_open:
         way.led.append(e.state != _DONE)
     elif failed:
@@ -86,6 +86,13 @@ def _bound_by_time(way: Walk, where: ExecutionFilter) -> None:
     if where.created_before is not None:
         way.led.append(e.uid < uid_from(where.created_before + _CLOCK_SLACK))
         way.asked.append(e.create_time < where.created_before)
+
+
+def matches_nothing(where: ExecutionFilter) -> bool:
+    """Tell whether filters contradict each other: only what is DONE has an outcome, and OK is no failure."""
+    has_outcome = where.failed or where.outcome is not None
+    is_open = where.state is not None and where.state is not State.DONE
+    return (has_outcome and is_open) or (where.failed and where.outcome is Outcome.OK)
 
 
 def is_counted(where: ExecutionFilter) -> bool:

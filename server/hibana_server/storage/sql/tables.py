@@ -159,10 +159,12 @@ executions = Table(
     Column("module_reference", Text, nullable=False, server_default=text("''")),
     Column("tier", Text, nullable=False, server_default=text("''")),  # of the module; empty in rows of old releases
     Column("replay_of", Text, nullable=False, server_default=text("''")),  # uid of the execution that it replays
+    Column("payload_sizes", Text),  # JSON array of the sizes of `payloads`, bytes, in their order
     # Each index costs a page of log in every record's commit: these three serve a caller's own list, a
-    # module's list, and the sweep, which finds next to nothing in its own.
-    Index(None, "caller", "uid"),
-    Index(None, "module_uid", "uid"),
+    # module's list, and the sweep, which finds next to nothing in its own. What comes after the uid is asked of rows on
+    # the way, and answered by the index.
+    Index(None, "caller", "uid", "version", "function"),
+    Index(None, "module_uid", "uid", "version", "function"),
     Index("ix_executions_open", "uid", sqlite_where=text("state <> 'done'"), postgresql_where=text("state <> 'done'")),
     # Only what was called with an id is in this one. Not unique: a record is never refused for its id.
     # services/requests.py sees to it that an id runs once.
@@ -189,6 +191,20 @@ executions = Table(
             ("module_failed", ("module_uid",)),
         )
     ),
+    # The same without regard to how they failed.
+    *(
+        Index(
+            f"ix_executions_{name}",
+            *columns,
+            sqlite_where=text("outcome <> 'ok'"),
+            postgresql_where=text("outcome <> 'ok'"),
+        )
+        for name, columns in (
+            ("all_failed", ("uid",)),
+            ("caller_all_failed", ("caller", "uid", "version", "function")),
+            ("module_all_failed", ("module_uid", "uid", "version", "function")),
+        )
+    ),
 )
 
 # Processes that run executions. One whose lease has expired is taken for dead, and its open records for lost.
@@ -205,6 +221,17 @@ execution_payloads = Table(
     executions_metadata,
     Column("sha256", Text, primary_key=True),
     Column("uid", Text, primary_key=True),
+)
+
+# How much the records of each tier keep beside them, kept by triggers like the references: what several records of a
+# tier name counts once.
+tier_payloads = Table(
+    "tier_payloads",
+    executions_metadata,
+    Column("tier", Text, primary_key=True),
+    Column("sha256", Text, primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    Column("records", BigInteger, nullable=False),
 )
 
 # Executions that are DONE, counted by triggers of the table above: in the transaction that stores the record,
