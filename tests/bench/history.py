@@ -1,6 +1,7 @@
 """The newest page of executions with few and with very many records, bytes per record, and removing records.
 
-`BENCH_RECORDS` sets the number of the large table, five million otherwise; it is filled by one statement.
+`BENCH_RECORDS` sets the number of the large table, five million otherwise. Filling it takes minutes: where
+`BENCH_HISTORY` names a directory, tables stay there, and `python -m tests.bench.history` fills them beforehand.
 """
 
 from __future__ import annotations
@@ -26,12 +27,15 @@ from tests.contract.samples import a_begun, ended
 from tests.framework.server import Server
 
 SMALL = 5_000
+LARGE = int(os.environ.get("BENCH_RECORDS", "5000000"))
 CALLS = 40
 FILTERS = {
     "all": ExecutionFilter(),
     "caller": ExecutionFilter(caller="caller-3"),
     "module": ExecutionFilter(module_uid="module-0000-0000-0000-000000000007"),
-    "failed": ExecutionFilter(outcome=Outcome.TRAP),
+    "trapped": ExecutionFilter(outcome=Outcome.TRAP),
+    "failed": ExecutionFilter(failed=True),
+    "failed of a caller": ExecutionFilter(caller="caller-10", failed=True),
     "ended well": ExecutionFilter(outcome=Outcome.OK),
     "caller and function": ExecutionFilter(caller="caller-3", function="add"),
 }
@@ -39,23 +43,28 @@ FILTERS = {
 
 def measure(_: Server) -> dict[str, float]:
     """Return medians in milliseconds, their ratios, bytes, and records removed in a second."""
-    large = int(os.environ.get("BENCH_RECORDS", "5000000"))
     figures: dict[str, float] = {}
     pages: dict[int, dict[str, float]] = {}
-    for count in (SMALL, large):
+    for count in (SMALL, LARGE):
         with tempfile.TemporaryDirectory() as scratch:
-            data_dir = open_data_dir(Path(scratch, "data"))
-            upgrade(data_dir)
-            empty = data_dir.executions_db.stat().st_size
-            fill(data_dir.executions_db, count)
-            figures[f"{count} records: bytes per record"] = (data_dir.executions_db.stat().st_size - empty) / count
-            pages[count], removed = asyncio.run(_look(data_dir.executions_db))
+            file = table(Path(os.environ.get("BENCH_HISTORY") or scratch), count)
+            figures[f"{count} records: bytes per record"] = file.stat().st_size / count
+            pages[count], removed = asyncio.run(_look(file))
             figures[f"{count} records: removed per second"] = removed
     for name in FILTERS:
         for count in pages:
             figures[f"newest page, {name}, {count} records ms"] = pages[count][name]
-        figures[f"newest page, {name}: large / small"] = pages[large][name] / pages[SMALL][name]
+        figures[f"newest page, {name}: large / small"] = pages[LARGE][name] / pages[SMALL][name]
     return figures
+
+
+def table(root: Path, count: int) -> Path:
+    """Return a database with so many records, filled unless it is there."""
+    data_dir = open_data_dir(root / str(count))
+    if not data_dir.executions_db.exists():
+        upgrade(data_dir)
+        fill(data_dir.executions_db, count)
+    return data_dir.executions_db
 
 
 def fill(file: Path, count: int) -> None:
@@ -100,3 +109,8 @@ async def _look(file: Path) -> tuple[dict[str, float], float]:
     removed = count / (time.perf_counter() - started)
     await store.close()
     return times, removed
+
+
+if __name__ == "__main__":
+    for records in (SMALL, LARGE):
+        table(Path(os.environ["BENCH_HISTORY"]), records)

@@ -23,6 +23,7 @@ from hibana.v1 import execution_pb2, executor_pb2
 from hibana_server.app import Service
 from hibana_server.auth.tokens import issue
 from hibana_server.domain.callers import Role
+from hibana_server.domain.errors import Exhausted
 from hibana_server.storage.data_dir import load_or_create_key
 from hibana_server.storage.sql.executions_read import SqlExecutionReader
 from hibana_server.storage.sqlite.engine import open_database
@@ -32,10 +33,13 @@ from tests.framework.refusals import refused
 from tests.framework.server import in_process
 from tests.framework.stubs import Stubs, connect
 from tests.integration.rpc.conftest import create, guest, invoke
+from tests.integration.rpc.watching import start, watch, watched
 
 pb = executor_pb2
 FAULT_SECONDS = 3.0
 """How long the disk holds up whoever waits for it. A loop that waited would miss its heartbeat for as long."""
+LONG_FAULT_SECONDS = float(os.environ.get("HIBANA_FAULT_SECONDS", "6"))
+"""How long a database is out of reach in earnest: longer than SQLite waits for a lock, a minute on demand."""
 BEAT_SECONDS = 0.01
 OK = execution_pb2.OUTCOME_OK
 REFUSED = ("UNAVAILABLE", "DATABASE_UNAVAILABLE")
@@ -161,6 +165,43 @@ async def test_a_locked_database_holds_up_no_call_and_no_read(house: House) -> N
     assert [await house.outcome(name) for name in names] == [OK] * 10
 
 
+@pytest.mark.timeout(120 + LONG_FAULT_SECONDS)
+async def test_a_database_that_stays_locked_costs_no_call_and_heals_by_itself(house: House) -> None:
+    await house.committed()
+    names: list[str] = []
+    end = time.monotonic() + LONG_FAULT_SECONDS
+    with locked(house.file):
+        async with heartbeat():
+            while time.monotonic() < end:
+                names += [(await house.add(request_id=f"id-{len(names) + n}")).execution for n in range(10)]
+                assert await house.total() == 1, "reads go on with what is committed"
+            assert (await house.add(request_id="id-0")).execution == names[0]
+    await house.committed()
+    assert await house.total() == 1 + len(names)
+    assert await house.store.own_open() == []
+
+
+async def test_slow_syncs_of_files_hold_up_nobody(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync, slow = os.fsync, 0
+
+    def slowly(descriptor: int) -> None:
+        nonlocal slow
+        slow += 1
+        time.sleep(FAULT_SECONDS)
+        sync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", slowly)
+        async with heartbeat():
+            upload = asyncio.ensure_future(create(house.alice, "endless", guest("client_endless")))
+            while not slow:
+                assert (await house.add()).outcome == OK
+            assert (await house.add()).outcome == OK
+            assert not upload.done(), "an upload is acknowledged when its bytes are synced"
+            await upload
+    assert (await create(house.alice, "endless", guest("client_endless"))).module.live_version == "1.0.0"
+
+
 async def test_too_many_waiting_records_refuse_calls_before_they_run(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +239,52 @@ async def test_a_full_disk_refuses_calls_before_they_run_and_heals(
     assert (await house.add(request_id="id")).outcome == OK, "nothing ran for it: the id is free"
     assert await house.total() == 2
     assert await house.store.own_open() == []
+
+
+async def test_a_full_disk_refuses_detached_runs_and_leaves_those_that_run_watched(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await create(house.alice, "ticks", guest("client_ticks"))
+    running = await start(house.alice, "user/ticks", "ticks", 100_000, 20, "1000000")
+    watching = watch(house.alice, running.name)
+    assert (await watching.read()).event.HasField("started")
+    await house.committed()
+    with full(monkeypatch):
+        async with heartbeat():
+            assert (await refused(start(house.alice, "user/numbers", "nothing", request_id="id"))).told == REFUSED
+            assert (await refused(start(house.alice, "user/numbers", "nothing"))).told == REFUSED
+            assert (await watching.read()).event.stdout
+            assert await house.outcome(running.name) == execution_pb2.OUTCOME_UNSPECIFIED
+    assert await house.total() == 2, "what was refused left nothing"
+    begun = await start(house.alice, "user/numbers", "nothing", request_id="id")
+    assert (await watched(house.alice, begun.name))[-1].result.outcome == OK
+    await house.alice.executor.CancelExecution(pb.CancelExecutionRequest(name=running.name))
+    assert await house.outcome(running.name) == execution_pb2.OUTCOME_CANCELLED
+    watching.cancel()
+
+
+async def test_a_full_disk_beside_records_costs_what_lies_there_and_no_record(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await create(house.alice, "cat", guest("client_cat"))
+    text = b"x" * 200_000
+
+    async def no_stage(*_: object) -> None:
+        raise Exhausted("disk full")
+
+    payloads = house.service.executions.payloads
+    with monkeypatch.context() as patch:
+        patch.setattr(payloads, "_put", no_stage)
+        answer = await house.alice.executor.Invoke(pb.InvokeRequest(module="user/cat", stdin=text))
+    assert (answer.outcome, answer.stdout) == (OK, text)
+    for whole in (True, False):
+        kept = await house.alice.executor.GetExecution(pb.GetExecutionRequest(name=answer.execution, whole=whole))
+        assert (kept.execution.outcome, kept.execution.output.stdout_bytes) == (OK, len(text))
+        assert text.startswith(kept.execution.output.stdout)
+        assert len(kept.execution.output.stdout) < len(text)
+    again = await house.alice.executor.Invoke(pb.InvokeRequest(module="user/cat", stdin=text))
+    kept = await house.alice.executor.GetExecution(pb.GetExecutionRequest(name=again.execution, whole=True))
+    assert kept.execution.output.stdout == text
 
 
 async def test_a_full_database_disk_loses_nothing(house: House) -> None:
