@@ -101,8 +101,9 @@ contract-accept: setup ## Move the baseline of the contract to what proto/ says 
 	@$(BIN)/python tools/contract.py
 
 .PHONY: torture
-torture: setup ## Every hostile module, client, fault and load at full size (about half an hour)
-	@HIBANA_TORTURE=all $(BIN)/python -m pytest tests/hostile $(ARGS)
+torture: setup ## Every hostile module, client, fault and load at full size, and 200 crashes (about an hour)
+	@HIBANA_TORTURE=all HIBANA_CRASHES=$${HIBANA_CRASHES:-200} \
+	  $(BIN)/python -m pytest tests/hostile tests/e2e/durability/test_crashes.py $(ARGS)
 
 .PHONY: torture-slice
 torture-slice: setup ## A slice of it that takes about HIBANA_TORTURE_SECONDS (360), drawn by HIBANA_TORTURE_SEED (fresh)

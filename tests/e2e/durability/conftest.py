@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -18,10 +19,22 @@ PROGRAMS = ("numbers", "cat", "endless")
 Connect = Callable[[], Stubs]
 
 
+@pytest.fixture(scope="session")
+async def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a data directory in which alice has the modules `numbers`, `cat` and `endless`, and nothing ran."""
+    data_dir = tmp_path_factory.mktemp("prepared") / "data"
+    with Server(data_dir) as server:
+        stubs = server.stubs("alice", Role.USER)
+        for name in PROGRAMS:
+            await create(stubs, name, wat((GUESTS / f"client_{name}.wat").read_text("utf-8")))
+        await stubs.close()
+    return data_dir
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """Run a server of this test's own."""
-    with Server(tmp_path / "data") as running:
+def server(tmp_path: Path, prepared: Path) -> Iterator[Server]:
+    """Run a server of this test's own on a copy of what was prepared."""
+    with Server(Path(shutil.copytree(prepared, tmp_path / "data"))) as running:
         yield running
 
 
@@ -42,10 +55,7 @@ async def connect(server: Server) -> AsyncIterator[Connect]:
 @pytest.fixture
 async def alice(connect: Connect) -> Stubs:
     """Speak for a user who has the modules `numbers`, `cat` and `endless`."""
-    stubs = connect()
-    for name in PROGRAMS:
-        await create(stubs, name, wat((GUESTS / f"client_{name}.wat").read_text("utf-8")))
-    return stubs
+    return connect()
 
 
 async def create(stubs: Stubs, name: str, wasm: bytes, version: str = "1") -> module_pb2.Module:

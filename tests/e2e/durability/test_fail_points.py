@@ -21,8 +21,8 @@ from hibana_server.services.integrity import Kind, Problem, verify
 from hibana_server.storage.blobs.local import LocalBlobStore
 from hibana_server.storage.sqlite.modules import SqliteModuleStore
 from tests.framework.fail_points import STEPS
-from tests.framework.server import Server
-from tests.framework.stubs import Stubs
+from tests.framework.server import Server, in_process
+from tests.framework.stubs import Stubs, connect
 from tests.framework.wasm import wat
 
 pb = module_registry_pb2
@@ -108,8 +108,9 @@ async def test_a_row_is_there_only_with_its_bytes(tmp_path: Path, filled: Path, 
         assert server.wait() == -signal.SIGKILL
         await alice.close()
     assert {problem.kind for problem in await problems(data_dir)} <= {Kind.UNNAMED}
-    with Server(data_dir, {**AT_ONCE, "REGISTRY_RETENTION_SECONDS": "86400"}) as server:
-        alice = server.stubs("alice")
+    token = deadly(data_dir, step).token("alice")
+    async with in_process(data_dir, {**AT_ONCE, "REGISTRY_RETENTION_SECONDS": "86400"}) as service:
+        alice = connect(str(service.listen), token, "alice")
         if change_for(step) is not delete:
             answer = await change_for(step)(alice)
             assert await change_for(step)(alice) == answer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple
 from typing import Any
 
 import msgspec
@@ -79,7 +78,7 @@ def execution_row(execution: Execution, holder: str = "") -> tuple[Value, ...]:
         limits.timeout,
         limits.output_bytes,
         encode_failure(failure) if failure is not None else None,
-        _encode(Detail(execution.input, execution.output, None if events is None else astuple(events))),
+        _encode(Detail(execution.input, execution.output, None if events is None else _spelled(events))),
         execution.trace_id,
         holder,
         None if requested is None else _encode(requested),
@@ -89,6 +88,11 @@ def execution_row(execution: Execution, holder: str = "") -> tuple[Value, ...]:
         execution.replay_of,
         _encode_json(_sizes(execution)).decode() if payloads else None,
     )
+
+
+def _spelled(events: EventIndex) -> tuple[int, tuple[int, ...], tuple[str, ...], bool]:
+    """Return the fields in their order; `dataclasses.astuple` would copy each piece, for each call."""
+    return events.last, events.pieces, events.result_types, events.typed
 
 
 def _sizes(execution: Execution) -> list[int]:
