@@ -58,8 +58,10 @@ class RecordRetention:
         self._rounds += 1
         if self._rounds % FORGET_ROUNDS == 0:
             self._settled.clear()
+        there = await self._records.record_bytes()
         for tier, kept in self._kept.items():
-            await self._remove(tier, uid_from(now - int(kept.seconds * 1e6)), sys.maxsize)
+            if there.get(tier):  # or all records of the others would be looked at for those of this one
+                await self._remove(tier, uid_from(now - int(kept.seconds * 1e6)), sys.maxsize)
         sizes = await self._records.record_bytes()
         for tier, kept in self._kept.items():
             excess = sizes.get(tier, 0) - kept.bytes

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hibana_server.domain.executions import Execution, Outcome
-from hibana_server.domain.history import Kept
+from hibana_server.domain.history import Kept, Removed
 from hibana_server.domain.ports import ExecutionFilter
 from hibana_server.domain.tiers import Tier
 from hibana_server.services.retention import RecordRetention
@@ -111,3 +112,19 @@ async def test_new_records_are_taken_meanwhile(store: SqliteExecutionStore) -> N
     assert await sweep == 3 * steps.LOOKED_AT
     assert (await store.list_executions(ExecutionFilter(), limit=1)).total_size == len(fresh)
     assert await store.get(fresh[-1]) is not None
+
+
+async def test_a_tier_without_records_is_not_looked_for(
+    store: SqliteExecutionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asyncio.gather(*(store.finish(aged(1500, "user/a/t")) for _ in range(3)))
+    looked_for: list[str] = []
+    remove = store.remove_records
+
+    async def noted(tier: str, **bounds: Any) -> Removed:
+        looked_for.append(tier)
+        return await remove(tier, **bounds)
+
+    monkeypatch.setattr(store, "remove_records", noted)
+    assert await RecordRetention(store, KEPT).sweep(NOW) == 3
+    assert set(looked_for) == {"user"}
