@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import tempfile
@@ -35,6 +36,9 @@ class Pairs:
 
     on: list[Load] = field(default_factory=list)
     off: list[Load] = field(default_factory=list)
+    cpu_on: list[float] = field(default_factory=list)
+    """Processor time of the server in each round, seconds: unlike throughput hardly moved by what else runs."""
+    cpu_off: list[float] = field(default_factory=list)
 
     def rate_ratio(self) -> float:
         """Return the median of the rounds' own ratios of throughput."""
@@ -43,6 +47,12 @@ class Pairs:
     def p99_ratio(self) -> float:
         """Return the ratio of the 99th percentiles of all requests with records and of all without."""
         return p99_us(self.on) / p99_us(self.off)
+
+
+def processor_seconds(server: Server) -> float:
+    """Return the time that all threads of a server have had a processor, its sandboxes left out."""
+    fields = Path(f"/proc/{server.pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def p99_us(loads: list[Load]) -> float:
@@ -65,8 +75,11 @@ def measure(_: Server) -> dict[str, float]:
         for turn in range(ROUNDS):
             for name, shape in SHAPES.items():
                 for server in (on, off) if turn % 2 else (off, on):
-                    into = pairs[name].on if server is on else pairs[name].off
+                    pair = pairs[name]
+                    into, cpu = (pair.on, pair.cpu_on) if server is on else (pair.off, pair.cpu_off)
+                    before = processor_seconds(server)
                     into.append(load(server, *shape))
+                    cpu.append(processor_seconds(server) - before)
         calls = ROUNDS * sum(requests for _, requests, _, _ in SHAPES.values()) + 2000
         assert (recorded(on), recorded(off)) == (calls, 0)
     figures: dict[str, float] = {}
@@ -76,6 +89,7 @@ def measure(_: Server) -> dict[str, float]:
             f"{name}: requests/s, on / off": pair.rate_ratio(),
             f"{name}: p99 us with records": p99_us(pair.on),
             f"{name}: p99, on / off": pair.p99_ratio(),
+            f"{name}: processor time of the server, on / off": sum(pair.cpu_on) / sum(pair.cpu_off),
         }
     return figures
 
