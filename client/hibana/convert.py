@@ -118,6 +118,8 @@ def _export(m: module_pb2.Export) -> mo.Export:
         callable=m.callable,
         arguments_schema=m.arguments_schema,
         results_schema=m.results_schema,
+        convention=CONVENTIONS.get(m.convention, mo.Convention.UNKNOWN) if m.convention else mo.Convention.CORE,
+        note=m.note,
     )
 
 

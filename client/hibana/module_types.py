@@ -39,6 +39,7 @@ class Convention(StrEnum):
     WASI_COMMAND = "wasi_command"
     WASI_REACTOR = "wasi_reactor"
     COMPONENT = "component"
+    C_STRINGS = "c_strings"
     UNKNOWN = "unknown"
 
 
@@ -86,6 +87,10 @@ class Export:
     """JSON Schema of the arguments as a JSON array, for forms and tools."""
     results_schema: str = ""
     """JSON Schema of the results as a JSON array."""
+    convention: Convention = Convention.CORE
+    """How its values reach it: CORE where they are numbers as the binary has them."""
+    note: str = ""
+    """Why it cannot be called; empty where it can."""
 
     @property
     def signature(self) -> str:

@@ -39,6 +39,7 @@ class ModuleCalls:
         limits: ModuleLimits | None = None,
         sensitive_input: bool = False,
         publish: bool = True,
+        types: str = "",
         request_id: str = "",
         progress: Progress | None = None,
         timeout: float = UPLOAD_TIMEOUT,
@@ -49,6 +50,8 @@ class ModuleCalls:
         labels, description, limits, sensitive input) counts when the module is made; for an existing one leave it
         out, or say the same. The same version with the same bytes may be uploaded again. `progress`
         is called with (bytes sent, bytes in all); both are equal while the service compiles.
+        `types` is the text of wasm-bindgen's or AssemblyScript's `.d.ts`, or of a list of signatures
+        (`greet: func(name: string) -> string`): what the binary does not tell.
         """
         header = module_registry_pb2.UploadHeader(
             tier=_tier(tier),
@@ -56,6 +59,7 @@ class ModuleCalls:
             version=version,
             publish=publish,
             request_id=request_id or new_request_id(),
+            signatures=types,
             module=convert.module_spec(
                 description=description,
                 public=public,
@@ -72,11 +76,12 @@ class ModuleCalls:
         source: Source,
         *,
         tier: Tier | str = Tier.USER,
+        types: str = "",
         progress: Progress | None = None,
         timeout: float = UPLOAD_TIMEOUT,
     ) -> Upload:
-        """Tell what an upload of these bytes would tell, and store nothing."""
-        header = module_registry_pb2.UploadHeader(tier=_tier(tier), version="0", validate_only=True)
+        """Tell what an upload of these bytes, with these types, would tell, and store nothing."""
+        header = module_registry_pb2.UploadHeader(tier=_tier(tier), version="0", validate_only=True, signatures=types)
         return await self._send(header, source, progress, timeout)
 
     async def _send(

@@ -3,7 +3,8 @@
 Arguments travel as JSON and the service coerces them by the function's signature, so a caller
 needs no types: `run("user/add", "add", 2, 3)`. JSON has one kind of number, so a result is read
 back with the signature of the version that ran: `s32` and `s64` become int, `f64` float,
-`list<u8>` bytes. Without a signature (`type` empty) the JSON form stays as it is.
+`list<u8>` bytes; a `result` stays `{"ok": value}` or `{"err": value}`. Without a signature (`type`
+empty) the JSON form stays as it is.
 """
 
 from __future__ import annotations
@@ -82,7 +83,12 @@ def _read_compound(value: Json, name: str, inner: list[str]) -> Any:
     if name == "list" and isinstance(value, str) and inner == ["u8"]:
         return base64.b64decode(value, validate=True)
     if name == "option" and len(inner) == 1:
+        if inner[0].startswith("option<") and isinstance(value, dict):
+            value = value.get("some")
         return None if value is None else from_json(value, inner[0])
+    if name == "result" and isinstance(value, dict):
+        types = dict(zip(("ok", "err"), inner, strict=False))
+        return {side: from_json(item, types.get(side, "_")) for side, item in value.items()}
     if name == "list" and len(inner) == 1 and isinstance(value, list):
         return [from_json(item, inner[0]) for item in value]
     if name == "tuple" and isinstance(value, list) and len(value) == len(inner):

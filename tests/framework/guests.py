@@ -13,12 +13,17 @@ from typing import Any
 import wasmtime
 
 from hibana_server.domain.executions import Cache, Limits, Outcome, Output, RunEnd, Stream
-from hibana_server.domain.sandboxes import Artifact, Claim, Job
-from hibana_server.domain.tiers import Tier
+from hibana_server.domain.modules import ModuleFacts
+from hibana_server.domain.sandboxes import Artifact, Claim, Job, TypedCall
+from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier
+from hibana_server.domain.values import JsonArguments
+from hibana_server.sandbox.gate.inspect import inspect
 from hibana_server.sandbox.gate.memory_export import with_memory_exported
+from hibana_server.sandbox.gate.typing import with_types
 from hibana_server.sandbox.pool import Pool
 from hibana_server.sandbox.reserved import ReservedSandbox
 from hibana_server.sandbox.worker.engine import compile_config
+from hibana_server.services.targets import Function
 from tests.framework import processes
 
 GUESTS = Path(__file__).parent.parent / "guests"
@@ -55,6 +60,12 @@ def result_types(module: bytes, function: str) -> tuple[str, ...]:
         if export.name == function and isinstance(export.type, wasmtime.FuncType):
             return tuple(str(kind).replace("i", "s") for kind in export.type.results)
     return ()
+
+
+@cache
+def typed(module: bytes, types: str) -> ModuleFacts:
+    """Describe a module with types, as the compile worker does."""
+    return with_types(inspect(module, Tier.USER, DEFAULT_POLICIES[Tier.USER]), types)
 
 
 @dataclass
@@ -149,7 +160,34 @@ class Bench:
         # What ends the guest is its own limit, which may be longer than the patience for everything else.
         return await listener.end(20.0 + min(job.limits.timeout, 60.0)), listener
 
-    async def value(self, module: str | bytes, function: str, *arguments: float, **rest: Any) -> int | float:
+    def typed_job(self, module: str | bytes, types: str, function: str, *values: Any, **rest: Any) -> Job:
+        """Describe a call with values, as an upload with these types makes it."""
+        code = wasm(module) if isinstance(module, str) else module
+        export = typed(code, types).export(function)
+        assert export is not None
+        assert export.callable, export.note
+        target = Function(export)
+        given = target.values(JsonArguments(values)) if rest.pop("json", False) else values
+        call = None if target.binding is None else TypedCall(target.binding, given)
+        core = given if call is None else ()
+        return self.job(code, function, *core, result_types=export.results, typed=call, **rest)
+
+    async def call(
+        self, module: str | bytes, types: str, function: str, *values: Any, **rest: Any
+    ) -> tuple[RunEnd, Listener]:
+        """Run one call with values to its end."""
+        job = self.typed_job(module, types, function, *values, **rest)
+        _, listener = await self.start(job)
+        return await listener.end(20.0 + min(job.limits.timeout, 60.0)), listener
+
+    async def result(self, module: str | bytes, types: str, function: str, *values: Any, **rest: Any) -> Any:
+        """Run one call with values that must end well with one result."""
+        end, _ = await self.call(module, types, function, *values, **rest)
+        assert end.outcome is Outcome.OK, end
+        (value,) = end.results
+        return value
+
+    async def value(self, module: str | bytes, function: str, *arguments: float, **rest: Any) -> Any:
         """Run one call that must end well with one result."""
         end, _ = await self.run(module, function, *arguments, **rest)
         assert end.outcome is Outcome.OK, end

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hibana_server.domain.errors import Invalid
 from hibana_server.domain.modules import Export, Parameter
 from hibana_server.domain.schemas import DIALECT, arguments_schema, results_schema
-from hibana_server.domain.values import CORE_TYPES, Json, JsonArguments, coerce, to_json
+from hibana_server.domain.values import CORE_TYPES, JsonArguments, coerce, to_json
+from hibana_server.domain.wit_json import Json
 
 ALL = Export("f", tuple(Parameter(f"p{i}", t) for i, t in enumerate(CORE_TYPES)), CORE_TYPES, callable=True)
 NONE = Export("f", (), (), callable=True)

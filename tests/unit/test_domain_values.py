@@ -16,13 +16,13 @@ from hibana_server.domain.modules import Export, Parameter
 from hibana_server.domain.values import (
     CORE_TYPES,
     Core,
-    Json,
     JsonArguments,
     TypedArguments,
     coerce,
     signature,
     to_json,
 )
+from hibana_server.domain.wit_json import Json
 
 INF, NAN = math.inf, math.nan
 BITS = {"s32": 32, "s64": 64}
@@ -33,11 +33,13 @@ def function(*types: str, name: str = "f") -> Export:
 
 
 def from_json(type_: str, value: Json) -> Core:
+    core: Core
     (core,) = coerce(JsonArguments((value,)), function(type_))
     return core
 
 
 def from_typed(type_: str, kind: str, value: object) -> Core:
+    core: Core
     (core,) = coerce(TypedArguments((kind,), (value,)), function(type_))
     return core
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hibana.v1 import execution_pb2, executor_pb2, value_pb2
 from hibana_server.domain.errors import Invalid
 from hibana_server.domain.values import JsonArguments, TypedArguments
-from hibana_server.rpc.pack_values import MAX_VALUES, fill_result, pack_json_list, unpack_arguments
+from hibana_server.domain.wit_values import MAX_VALUES
+from hibana_server.rpc.pack_values import fill_result, pack_json_list, unpack_arguments
 from hibana_server.rpc.validate import validate
 
 Value = value_pb2.Value

@@ -70,6 +70,16 @@ def file_bytes(path: str) -> bytes:
         raise typer.BadParameter(f"{path} cannot be read: {error}") from None
 
 
+def text_file(path: str | None) -> str:
+    """Read a text file; empty for None."""
+    if path is None:
+        return ""
+    try:
+        return file_bytes(path).decode()
+    except UnicodeDecodeError:
+        raise typer.BadParameter(f"{path} is not text in UTF-8") from None
+
+
 def argument(text: str) -> Any:
     """Read one argument of a function.
 

@@ -81,6 +81,10 @@ RUN_EXAMPLES = """Examples:
 
 hibana run user/math add -5 3
 
+hibana run user/hello greet '"world"'
+
+hibana run user/oxipng optimise @in.png 2 false false --output out.png
+
 hibana run user/cat --stdin notes.txt --timeout 2s
 
 hibana run user/report --detach
@@ -107,7 +111,8 @@ async def run_command(  # noqa: PLR0913 - the options of the command
     timeout: Annotated[str | None, typer.Option("--timeout", help="Time limit below the module's, e.g. 2s.")] = None,
     memory: Annotated[str | None, typer.Option("--memory", help="Memory limit below the module's, e.g. 10MiB.")] = None,
     output: Annotated[
-        str | None, typer.Option("--output", metavar="FILE", help="Write the guest's stdout here.")
+        str | None,
+        typer.Option("--output", metavar="FILE", help="Write the guest's stdout, or bytes it returns, here."),
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Let the guest's control characters reach the terminal.")] = False,
     request_id: Annotated[str, typer.Option("--request-id", help="Run once, however often this is called.")] = "",

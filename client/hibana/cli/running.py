@@ -178,7 +178,10 @@ class TextView:
         self._stdout.close()
         self._stderr.close()
         for value, plain in zip(result.values, result.json_values, strict=True):
-            output.print_text(_plain(value, plain))
+            if self._file is not None and isinstance(value, bytes):
+                self._file.write(value)
+            else:
+                output.print_text(_plain(value, plain))
         if not result.ok:
             _tell_failure(result)
         if sys.stderr.isatty():

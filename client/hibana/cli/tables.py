@@ -89,12 +89,19 @@ def print_version(version: hibana.ModuleVersion, *, stored: bool = True) -> None
         ]
     )
     if version.exports:
-        rows = [(e.name, e.signature, "" if e.callable else "not callable") for e in version.exports]
+        rows = [(e.name, e.signature, _how(e)) for e in version.exports]
         print_table("exports", ("function", "signature", ""), rows)
     if version.imports:
         imports = [(f"{i.module}.{i.name}", i.kind, i.type, "yes" if i.granted else "no") for i in version.imports]
         print_table("imports", ("import", "kind", "type", "granted"), imports)
     print_findings(version)
+
+
+def _how(export: hibana.Export) -> str:
+    """Tell by which convention a function is called where that is another than the binary's own, or why it is not."""
+    if not export.callable:
+        return f"not callable: {export.note}" if export.note else "not callable"
+    return "" if export.convention is hibana.Convention.CORE else export.convention.value
 
 
 def _memory(version: hibana.ModuleVersion) -> str:

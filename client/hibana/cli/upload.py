@@ -9,7 +9,7 @@ import typer
 import hibana
 from hibana.cli import options, output
 from hibana.cli.command import command
-from hibana.cli.inputs import pairs
+from hibana.cli.inputs import pairs, text_file
 from hibana.cli.progress import upload_progress
 from hibana.cli.session import Session
 from hibana.cli.tables import print_findings, print_version
@@ -20,8 +20,14 @@ UPLOAD_EXAMPLES = """Examples:
 hibana upload add.wasm --name add --version 1.0.0
 
 hibana upload tool.wasm --name tool --version 2 --allow bob --no-publish
+
+hibana upload pkg/lib_bg.wasm --types pkg/lib.d.ts --name lib --version 1
 """
 
+Types = Annotated[
+    str | None,
+    typer.Option("--types", metavar="FILE", help="Types the module does not carry: its .d.ts, or signatures."),
+]
 File = Annotated[str, typer.Argument(metavar="FILE", help="A WebAssembly module.")]
 
 
@@ -45,12 +51,16 @@ async def upload_command(  # noqa: PLR0913 - the options of the command
     label: Annotated[
         list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="Label of the module. Repeatable.")
     ] = None,
+    types: Types = None,
 ) -> None:
     """Store a version of a module; returns when it is compiled.
 
     The module is made when it is new; --public, --allow, --description and
     --label count then only. The same version with the same bytes may be
     uploaded again.
+
+    --types names the .d.ts of wasm-bindgen or AssemblyScript, or a list of
+    signatures such as `greet: func(name: string) -> string`.
     """
     labels = pairs(label or (), "a label")
 
@@ -66,6 +76,7 @@ async def upload_command(  # noqa: PLR0913 - the options of the command
             labels=labels,
             description=description,
             publish=not no_publish,
+            types=text_file(types),
             progress=progress,
         )
     if session.as_json:
@@ -94,14 +105,17 @@ def _example(version: hibana.ModuleVersion) -> str:
     functions = [e for e in version.exports if e.callable]
     if not functions or any(e.name == "_start" for e in functions):
         return ""
-    return " ".join(["", functions[0].name, *(p.name.upper() for p in functions[0].parameters)])
+    shown = next((e for e in functions if e.convention is not hibana.Convention.CORE), functions[0])
+    return " ".join(["", shown.name, *(p.name.upper() for p in shown.parameters)])
 
 
 @command
-async def inspect_command(session: Session, file: File, *, tier: options.TierOption = "user") -> None:
+async def inspect_command(
+    session: Session, file: File, *, tier: options.TierOption = "user", types: Types = None
+) -> None:
     """Tell what an upload of this file would tell, and store nothing."""
     with upload_progress(quiet=session.as_json) as progress:
-        answer = await session.client.inspect(file, tier=tier, progress=progress)
+        answer = await session.client.inspect(file, tier=tier, types=text_file(types), progress=progress)
     if session.as_json:
         output.print_json({"version": answer.version, "compile_time": answer.compile_time})
     else:

@@ -52,6 +52,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: messages of a stream came in another order than the contract says."""
     ERROR_REASON_INPUT_TOO_LARGE: _ErrorReason.ValueType  # 14
     """INVALID_ARGUMENT: stdin, argv, env or arguments are larger than allowed."""
+    ERROR_REASON_SIGNATURES_INVALID: _ErrorReason.ValueType  # 15
+    """INVALID_ARGUMENT: the types that came with an upload are not understood, or the module's functions do not have them."""
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 20
     """NOT_FOUND: no such thing, or this caller may not see it."""
     ERROR_REASON_FUNCTION_NOT_FOUND: _ErrorReason.ValueType  # 21
@@ -92,6 +94,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the execution has not ended yet; wait for its end or cancel it."""
     ERROR_REASON_INPUT_NOT_KEPT: _ErrorReason.ValueType  # 77
     """FAILED_PRECONDITION: the record does not hold all of the input, so it cannot be run again."""
+    ERROR_REASON_RESULT_NOT_KEPT: _ErrorReason.ValueType  # 78
+    """FAILED_PRECONDITION: the call with this request_id ran before, and its result was too large to be kept."""
     ERROR_REASON_QUEUE_FULL: _ErrorReason.ValueType  # 80
     """RESOURCE_EXHAUSTED: too many calls wait for a sandbox."""
     ERROR_REASON_COMPILE_QUEUE_FULL: _ErrorReason.ValueType  # 81
@@ -150,6 +154,8 @@ ERROR_REASON_STREAM_ORDER: ErrorReason.ValueType  # 13
 """INVALID_ARGUMENT: messages of a stream came in another order than the contract says."""
 ERROR_REASON_INPUT_TOO_LARGE: ErrorReason.ValueType  # 14
 """INVALID_ARGUMENT: stdin, argv, env or arguments are larger than allowed."""
+ERROR_REASON_SIGNATURES_INVALID: ErrorReason.ValueType  # 15
+"""INVALID_ARGUMENT: the types that came with an upload are not understood, or the module's functions do not have them."""
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 20
 """NOT_FOUND: no such thing, or this caller may not see it."""
 ERROR_REASON_FUNCTION_NOT_FOUND: ErrorReason.ValueType  # 21
@@ -190,6 +196,8 @@ ERROR_REASON_EXECUTION_OPEN: ErrorReason.ValueType  # 76
 """FAILED_PRECONDITION: the execution has not ended yet; wait for its end or cancel it."""
 ERROR_REASON_INPUT_NOT_KEPT: ErrorReason.ValueType  # 77
 """FAILED_PRECONDITION: the record does not hold all of the input, so it cannot be run again."""
+ERROR_REASON_RESULT_NOT_KEPT: ErrorReason.ValueType  # 78
+"""FAILED_PRECONDITION: the call with this request_id ran before, and its result was too large to be kept."""
 ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 80
 """RESOURCE_EXHAUSTED: too many calls wait for a sandbox."""
 ERROR_REASON_COMPILE_QUEUE_FULL: ErrorReason.ValueType  # 81

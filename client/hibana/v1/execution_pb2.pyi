@@ -452,7 +452,9 @@ class ExecutionResult(_message.Message):
     """Bytes written to stderr in all."""
     @_builtins.property
     def result(self) -> Global___FunctionResult:
-        """What the function returned; unset unless the outcome is OUTCOME_OK."""
+        """What the function returned; unset unless the outcome is OUTCOME_OK. Whoever watches an execution that has ended
+        may miss a large one that was not kept.
+        """
 
     @_builtins.property
     def failure(self) -> Global___Failure:
@@ -539,6 +541,8 @@ class ExecutionInput(_message.Message):
     STDIN_BYTES_FIELD_NUMBER: _builtins.int
     STDIN_SHA256_FIELD_NUMBER: _builtins.int
     OMITTED_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_BYTES_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_SHA256_FIELD_NUMBER: _builtins.int
     stdin: _builtins.bytes
     """The first 64 KiB of stdin."""
     stdin_bytes: _builtins.int
@@ -547,9 +551,13 @@ class ExecutionInput(_message.Message):
     """SHA-256 of all of stdin, lower-case hexadecimal; empty where there was none."""
     omitted: _builtins.bool
     """Whether nothing of the input was recorded, as the caller or the module asked; then all of the above is empty."""
+    arguments_bytes: _builtins.int
+    """Size of the JSON text of arguments that do not stand here; 0 where they do."""
+    arguments_sha256: _builtins.str
+    """SHA-256 of that text, lower-case hexadecimal."""
     @_builtins.property
     def json_arguments(self) -> _struct_pb2.ListValue:
-        """Arguments in JSON form."""
+        """Arguments in JSON form. Unset where their text is longer than 64 KiB, unless it was asked for whole and is kept."""
 
     @_builtins.property
     def argv(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -569,10 +577,12 @@ class ExecutionInput(_message.Message):
         stdin_bytes: _builtins.int = ...,
         stdin_sha256: _builtins.str = ...,
         omitted: _builtins.bool = ...,
+        arguments_bytes: _builtins.int = ...,
+        arguments_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["json_arguments", b"json_arguments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["argv", b"argv", "env", b"env", "json_arguments", b"json_arguments", "omitted", b"omitted", "stdin", b"stdin", "stdin_bytes", b"stdin_bytes", "stdin_sha256", b"stdin_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_bytes", b"arguments_bytes", "arguments_sha256", b"arguments_sha256", "argv", b"argv", "env", b"env", "json_arguments", b"json_arguments", "omitted", b"omitted", "stdin", b"stdin", "stdin_bytes", b"stdin_bytes", "stdin_sha256", b"stdin_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -591,6 +601,8 @@ class ExecutionOutput(_message.Message):
     STDERR_FIELD_NUMBER: _builtins.int
     STDERR_BYTES_FIELD_NUMBER: _builtins.int
     STDERR_SHA256_FIELD_NUMBER: _builtins.int
+    RESULTS_BYTES_FIELD_NUMBER: _builtins.int
+    RESULTS_SHA256_FIELD_NUMBER: _builtins.int
     stdout: _builtins.bytes
     """The first 64 KiB of stdout."""
     stdout_bytes: _builtins.int
@@ -603,9 +615,15 @@ class ExecutionOutput(_message.Message):
     """Bytes written to stderr in all."""
     stderr_sha256: _builtins.str
     """SHA-256 of all of stderr, lower-case hexadecimal; empty where there was none."""
+    results_bytes: _builtins.int
+    """Size of the JSON text of results that do not stand here; 0 where they do."""
+    results_sha256: _builtins.str
+    """SHA-256 of that text, lower-case hexadecimal."""
     @_builtins.property
     def json_results(self) -> _struct_pb2.ListValue:
-        """Results in JSON form; unset unless the outcome is OUTCOME_OK."""
+        """Results in JSON form; unset unless the outcome is OUTCOME_OK. Unset as well where their text is longer than 64 KiB,
+        unless it was asked for whole and is kept.
+        """
 
     def __init__(
         self,
@@ -617,10 +635,12 @@ class ExecutionOutput(_message.Message):
         stderr: _builtins.bytes = ...,
         stderr_bytes: _builtins.int = ...,
         stderr_sha256: _builtins.str = ...,
+        results_bytes: _builtins.int = ...,
+        results_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["json_results", b"json_results"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["json_results", b"json_results", "stderr", b"stderr", "stderr_bytes", b"stderr_bytes", "stderr_sha256", b"stderr_sha256", "stdout", b"stdout", "stdout_bytes", b"stdout_bytes", "stdout_sha256", b"stdout_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["json_results", b"json_results", "results_bytes", b"results_bytes", "results_sha256", b"results_sha256", "stderr", b"stderr", "stderr_bytes", b"stderr_bytes", "stderr_sha256", b"stderr_sha256", "stdout", b"stdout", "stdout_bytes", b"stdout_bytes", "stdout_sha256", b"stdout_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

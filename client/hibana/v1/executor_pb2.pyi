@@ -783,7 +783,7 @@ class GetExecutionRequest(_message.Message):
     name: _builtins.str
     """Name, `executions/{uid}`."""
     whole: _builtins.bool
-    """Whether stdin, stdout and stderr come whole, as far as they are kept (4 MiB each unless the service is configured
+    """Whether arguments, results, stdin, stdout and stderr come whole, as far as they are kept (4 MiB each unless the service is configured
     otherwise), and not their first 64 KiB only. Raise the client's receive limit for it.
     """
     def __init__(

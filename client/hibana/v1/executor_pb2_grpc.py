@@ -112,7 +112,7 @@ class ExecutorServicer:
 
         Closing the call kills the guest. The record is written before `result` is sent.
         INVALID_ARGUMENT (REFERENCE_INVALID, ARGUMENTS_INVALID, INPUT_TOO_LARGE, REQUEST_ID_REUSED) · NOT_FOUND (NOT_FOUND,
-        FUNCTION_NOT_FOUND) · FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DISABLED, NO_LIVE_VERSION) ·
+        FUNCTION_NOT_FOUND) · FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DISABLED, NO_LIVE_VERSION, RESULT_NOT_KEPT) ·
         RESOURCE_EXHAUSTED (QUEUE_FULL, QUOTA_EXCEEDED) · ABORTED (READER_TOO_SLOW when nothing was read
         for 10 s; the run went on).
         Safe to retry after UNAVAILABLE and RESOURCE_EXHAUSTED/QUEUE_FULL, and with a request_id always; otherwise only

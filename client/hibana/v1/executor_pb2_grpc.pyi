@@ -47,7 +47,7 @@ class ExecutorStub:
 
     Closing the call kills the guest. The record is written before `result` is sent.
     INVALID_ARGUMENT (REFERENCE_INVALID, ARGUMENTS_INVALID, INPUT_TOO_LARGE, REQUEST_ID_REUSED) · NOT_FOUND (NOT_FOUND,
-    FUNCTION_NOT_FOUND) · FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DISABLED, NO_LIVE_VERSION) ·
+    FUNCTION_NOT_FOUND) · FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DISABLED, NO_LIVE_VERSION, RESULT_NOT_KEPT) ·
     RESOURCE_EXHAUSTED (QUEUE_FULL, QUOTA_EXCEEDED) · ABORTED (READER_TOO_SLOW when nothing was read
     for 10 s; the run went on).
     Safe to retry after UNAVAILABLE and RESOURCE_EXHAUSTED/QUEUE_FULL, and with a request_id always; otherwise only
@@ -157,7 +157,7 @@ class ExecutorAsyncStub(ExecutorStub):
 
     Closing the call kills the guest. The record is written before `result` is sent.
     INVALID_ARGUMENT (REFERENCE_INVALID, ARGUMENTS_INVALID, INPUT_TOO_LARGE, REQUEST_ID_REUSED) · NOT_FOUND (NOT_FOUND,
-    FUNCTION_NOT_FOUND) · FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DISABLED, NO_LIVE_VERSION) ·
+    FUNCTION_NOT_FOUND) · FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DISABLED, NO_LIVE_VERSION, RESULT_NOT_KEPT) ·
     RESOURCE_EXHAUSTED (QUEUE_FULL, QUOTA_EXCEEDED) · ABORTED (READER_TOO_SLOW when nothing was read
     for 10 s; the run went on).
     Safe to retry after UNAVAILABLE and RESOURCE_EXHAUSTED/QUEUE_FULL, and with a request_id always; otherwise only
@@ -270,7 +270,7 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
 
         Closing the call kills the guest. The record is written before `result` is sent.
         INVALID_ARGUMENT (REFERENCE_INVALID, ARGUMENTS_INVALID, INPUT_TOO_LARGE, REQUEST_ID_REUSED) · NOT_FOUND (NOT_FOUND,
-        FUNCTION_NOT_FOUND) · FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DISABLED, NO_LIVE_VERSION) ·
+        FUNCTION_NOT_FOUND) · FAILED_PRECONDITION (NOT_RUNNABLE, MODULE_DISABLED, NO_LIVE_VERSION, RESULT_NOT_KEPT) ·
         RESOURCE_EXHAUSTED (QUEUE_FULL, QUOTA_EXCEEDED) · ABORTED (READER_TOO_SLOW when nothing was read
         for 10 s; the run went on).
         Safe to retry after UNAVAILABLE and RESOURCE_EXHAUSTED/QUEUE_FULL, and with a request_id always; otherwise only

@@ -99,6 +99,8 @@ class _ConventionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Convention
     """A WASI preview 1 library: `_initialize` runs before the function that is called."""
     CONVENTION_COMPONENT: _Convention.ValueType  # 7
     """A component of the component model, typed by WIT."""
+    CONVENTION_C_STRINGS: _Convention.ValueType  # 8
+    """Functions take and return pointers to UTF-8 that ends with a zero byte."""
 
 class Convention(_Convention, metaclass=_ConventionEnumTypeWrapper):
     """How strings, bytes and structured values reach a module's functions. Detected at upload."""
@@ -119,6 +121,8 @@ CONVENTION_WASI_REACTOR: Convention.ValueType  # 6
 """A WASI preview 1 library: `_initialize` runs before the function that is called."""
 CONVENTION_COMPONENT: Convention.ValueType  # 7
 """A component of the component model, typed by WIT."""
+CONVENTION_C_STRINGS: Convention.ValueType  # 8
+"""Functions take and return pointers to UTF-8 that ends with a zero byte."""
 Global___Convention: _TypeAlias = Convention  # noqa: Y015
 
 class _Severity:
@@ -411,6 +415,8 @@ class Export(_message.Message):
     CALLABLE_FIELD_NUMBER: _builtins.int
     ARGUMENTS_SCHEMA_FIELD_NUMBER: _builtins.int
     RESULTS_SCHEMA_FIELD_NUMBER: _builtins.int
+    CONVENTION_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name to pass as `function`."""
     callable: _builtins.bool
@@ -419,6 +425,10 @@ class Export(_message.Message):
     """JSON Schema (draft 2020-12) of the arguments as a JSON array, for forms and tools."""
     results_schema: _builtins.str
     """JSON Schema of the results as a JSON array."""
+    convention: Global___Convention.ValueType
+    """How its values reach it: CONVENTION_CORE where they are numbers as the binary has them."""
+    note: _builtins.str
+    """Why it cannot be called; empty where it can."""
     @_builtins.property
     def parameters(self) -> _containers.RepeatedCompositeFieldContainer[Global___Parameter]:
         """Parameters in order."""
@@ -436,10 +446,12 @@ class Export(_message.Message):
         callable: _builtins.bool = ...,
         arguments_schema: _builtins.str = ...,
         results_schema: _builtins.str = ...,
+        convention: Global___Convention.ValueType = ...,
+        note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_schema", b"arguments_schema", "callable", b"callable", "name", b"name", "parameters", b"parameters", "results", b"results", "results_schema", b"results_schema"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_schema", b"arguments_schema", "callable", b"callable", "convention", b"convention", "name", b"name", "note", b"note", "parameters", b"parameters", "results", b"results", "results_schema", b"results_schema"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -59,8 +59,9 @@ class UploadHeader(_message.Message):
     validate_only: _builtins.bool
     """Inspect and compile, store nothing."""
     signatures: _builtins.str
-    """Types that the binary does not carry: wasm-bindgen's `.d.ts` or a list of signatures. At most
-    256 KiB. Not used by this release: must be empty.
+    """Types that the binary does not carry: the `.d.ts` that wasm-bindgen or the AssemblyScript compiler generates, or
+    a list of signatures, `greet: func(name: string) -> string`. At most 256 KiB. They belong to the version and never
+    change: the same version with other types is VERSION_TAKEN. Empty leaves functions over numbers.
     """
     @_builtins.property
     def module(self) -> _module_pb2.ModuleSpec:

@@ -154,7 +154,7 @@ class ModuleRegistryServicer:
         Answers after the compile: a version that exists can run. Idempotent: same version and same
         bytes give the same answer; safe to retry.
         INVALID_ARGUMENT (STREAM_ORDER, MODULE_MALFORMED, FEATURE_DISABLED, MODULE_LIMIT,
-        COMPILE_BUDGET, DIGEST_DIFFERS, SIZE_DIFFERS, SPEC_DIFFERS, REQUEST_ID_REUSED; details carry
+        COMPILE_BUDGET, SIGNATURES_INVALID, DIGEST_DIFFERS, SIZE_DIFFERS, SPEC_DIFFERS, REQUEST_ID_REUSED; details carry
         the findings) · PERMISSION_DENIED (NOT_ALLOWED: system and admin modules are made by admins) ·
         ALREADY_EXISTS (VERSION_TAKEN, NAME_TAKEN) · RESOURCE_EXHAUSTED (COMPILE_QUEUE_FULL,
         QUOTA_EXCEEDED).

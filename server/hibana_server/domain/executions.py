@@ -6,7 +6,10 @@ Only an `Execution` is ever changed, by the run that owns it, until it is DONE.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
+from typing import Any
 
 from hibana_server.domain.words import Word
 
@@ -92,8 +95,9 @@ class RunEnd:
     """The end of a run as the sandbox tells it."""
 
     outcome: Outcome
-    results: tuple[int | float, ...] = ()
-    """Core values in declaration order; integers signed, f32 already rounded to single precision."""
+    results: tuple[Any, ...] = ()
+    """Values in declaration order: of core functions numbers, integers signed, f32 already rounded to single
+    precision; else as `wit_values` tells."""
     failure: Failure | None = None
     usage: Usage = Usage()
 
@@ -108,12 +112,31 @@ class Output:
     """Log level 0 (trace) to 4 (error); meaningful for LOG only."""
 
 
+def text_kept(text: str, most: int) -> str:
+    """Return JSON text as a record keeps it: as it is, or what stands for it where it has more bytes than `most`."""
+    if len(text) <= most // 4:
+        return text
+    data = text.encode()
+    if len(data) <= most:
+        return text
+    # No JSON list, which is what stands here otherwise. A field of its own would cost every short call's record.
+    return f'{{"bytes":{len(data)},"sha256":"{hashlib.sha256(data).hexdigest()}"}}'
+
+
+def stands_for(text: str) -> tuple[int, str] | None:
+    """Return size and digest of the text that a record names instead of holding it; None where it holds it."""
+    if not text.startswith("{"):
+        return None
+    named = json.loads(text)
+    return named["bytes"], named["sha256"]
+
+
 @dataclass(slots=True)
 class Input:
     """What an execution was asked to do, as it is recorded."""
 
     arguments_json: str = "[]"
-    """Arguments in JSON form (64-bit integers as decimal strings)."""
+    """Arguments in JSON form (64-bit integers as decimal strings), or what stands for them (`stands_for`)."""
     argv: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     stdin: bytes = b""
@@ -136,6 +159,7 @@ class CapturedOutput:
     """What an execution produced, as it is recorded: bounded heads, true sizes."""
 
     results_json: str = "[]"
+    """Results in JSON form, or what stands for them (`stands_for`)."""
     stdout: bytes = b""
     stdout_size: int = 0
     stdout_sha256: str = ""

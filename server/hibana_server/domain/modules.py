@@ -27,6 +27,7 @@ class Convention(Word):
     WASI_COMMAND = "wasi_command"
     WASI_REACTOR = "wasi_reactor"
     COMPONENT = "component"
+    C_STRINGS = "c_strings"
 
 
 class Severity(Word):
@@ -54,7 +55,9 @@ class Parameter:
 
     name: str
     type: str
-    """WIT spelling: s32, s64, f32, f64; `v128`, `funcref` and `externref` where the core type has none."""
+    """WIT spelling: s32, string, list<u8> ...; `v128`, `funcref` and `externref` where the core type has none."""
+    form: str = ""
+    """Class of an array in AssemblyScript (`ArrayBuffer`, `Array` ...); empty where the type says all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,10 @@ class Export:
     results: tuple[str, ...]
     callable: bool
     """False where a type has no value form (v128, references)."""
+    convention: Convention = Convention.CORE
+    """How its values reach it: CORE where parameters and results are numbers as the binary has them."""
+    note: str = ""
+    """Why it cannot be called, or what is worth knowing about calling it; empty where there is nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,8 @@ class ModuleFacts:
     memory_pages: int = 0
     max_memory_pages: int | None = None
     findings: tuple[Finding, ...] = ()
+    types_sha256: str = ""
+    """Digest of the types that came with the upload, lower-case hex; empty where none came."""
 
     @property
     def runnable(self) -> bool:

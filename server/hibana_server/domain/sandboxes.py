@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hibana_server.domain.executions import Cache, Limits, Outcome, Output, RunEnd
-from hibana_server.domain.modules import ModuleFacts
+from hibana_server.domain.modules import Convention, ModuleFacts
 from hibana_server.domain.ports import BlobStore
 from hibana_server.domain.tiers import Tier, TierPolicy
 
@@ -41,20 +41,50 @@ class Artifacts(Protocol):
     """Compiled modules, kept on disk across restarts and shared by all workers."""
 
     async def compile(
-        self, wasm: Path, sha256: str, policy: TierPolicy, tier: Tier, caller: str, *, anew: bool = False
+        self,
+        wasm: Path,
+        sha256: str,
+        policy: TierPolicy,
+        tier: Tier,
+        caller: str,
+        *,
+        anew: bool = False,
+        signatures: str = "",
     ) -> Compiled:
         """Inspect and compile an uploaded module and keep the artifact. Callers take turns at the compiler.
 
         Bytes that were compiled before are not compiled again, unless `anew`: how long it takes would tell
-        the caller that somebody has these bytes.
+        the caller that somebody has these bytes. `signatures` are types that came with the upload (a `.d.ts` or a
+        list): the description tells them, and nobody else's upload of the same bytes does.
 
         The file is hostile; it is opened in a process of its own. Raises Invalid with findings for
         bytes that are no valid module (MODULE_MALFORMED), use a disabled feature (FEATURE_DISABLED)
-        or pass a limit (MODULE_LIMIT, COMPILE_BUDGET); Exhausted when too many compiles wait.
+        or pass a limit (MODULE_LIMIT, COMPILE_BUDGET), and for types that are wrong (SIGNATURES_INVALID);
+        Exhausted when too many compiles wait.
         """
 
     async def ensure(self, sha256: str, tier: Tier, policy: TierPolicy, fetch: BlobStore, caller: str) -> Artifact:
         """Return the artifact, compiling it again when it is missing or does not verify (once, whoever asks)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """How values reach a function that has other types than core ones."""
+
+    convention: Convention
+    parameters: tuple[str, ...]
+    """Types in WIT spelling."""
+    results: tuple[str, ...]
+    forms: tuple[str, ...] = ()
+    """For each parameter its `domain.modules.Parameter.form`."""
+
+
+@dataclass(slots=True)
+class TypedCall:
+    """The arguments of a function with a binding, in the form that `domain.wit_values` tells."""
+
+    binding: Binding
+    arguments: tuple[object, ...]
 
 
 @dataclass(slots=True)
@@ -64,8 +94,9 @@ class Job:
     artifact: Artifact
     function: str
     arguments: tuple[int | float, ...]
-    """Core values matching the export's parameters; integers signed."""
+    """Core values matching the export's parameters, integers signed; empty where `typed` tells."""
     result_types: tuple[str, ...]
+    """In WIT spelling."""
     limits: Limits
     host_functions: frozenset[str]
     program: str = ""
@@ -73,6 +104,8 @@ class Job:
     argv: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     stdin: bytes = b""
+    typed: TypedCall | None = None
+    """There where the function has a binding."""
 
 
 class RunSink(Protocol):

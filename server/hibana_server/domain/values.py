@@ -1,8 +1,8 @@
-"""Arguments and results of core functions: coercion by the export's signature, range checks, JSON form.
+"""Arguments and results of functions: coercion by the export's signature, range checks, JSON form.
 
 Core integers have no sign: both ranges are accepted, the signed value is what travels on.
 In JSON, 64-bit integers are decimal strings both ways (numbers are accepted below 2^53), and NaN
-and the infinities are strings.
+and the infinities are strings. What is no core type is left to `wit_values` and `wit_json`.
 """
 
 from __future__ import annotations
@@ -11,24 +11,28 @@ import json
 import math
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
+from hibana_server.domain import wit_json
 from hibana_server.domain.errors import Invalid
 from hibana_server.domain.modules import Export, Parameter
 from hibana_server.domain.text import cut_utf8
+from hibana_server.domain.wit import TypeSpellingError, read_type
+from hibana_server.domain.wit_json import SAFE_INTEGER, Json
+from hibana_server.domain.wit_json import kind_of as _kind
+from hibana_server.domain.wit_values import MismatchError, from_typed
 
 CORE_TYPES = ("s32", "s64", "f32", "f64")
-SAFE_INTEGER = 2**53 - 1
-"""The largest integer that a JSON number tells from its neighbours: 2^53 may have been 2^53 + 1."""
 _BITS = {"s32": 32, "s64": 64}
 _DECIMAL = re.compile(r"-?[0-9]{1,20}\Z", re.ASCII)
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _ACCEPTED_KINDS = {"s32": ("s32", "u32"), "s64": ("s64", "u64"), "f32": ("f32",), "f64": ("f64",)}
 
 Core = int | float
-Json = None | bool | float | int | str | list["Json"] | dict[str, "Json"]
+Value = Any
+"""Of a core function an int or float; else as `wit_values` tells."""
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -49,8 +53,8 @@ class JsonArguments:
 Arguments = TypedArguments | JsonArguments
 
 
-def coerce(arguments: Arguments, export: Export) -> tuple[Core, ...]:
-    """Turn arguments into core values that fit. Raises Invalid(ARGUMENTS_INVALID) naming the index."""
+def coerce(arguments: Arguments, export: Export) -> tuple[Value, ...]:
+    """Turn arguments into values that fit. Raises Invalid(ARGUMENTS_INVALID) naming the index."""
     given, wanted = len(arguments.values), len(export.parameters)
     if given != wanted:
         raise _invalid("arguments", f"{cut_utf8(signature(export), 300)} takes {wanted}, got {given}")
@@ -68,13 +72,13 @@ def signature(export: Export) -> str:
     return f"{export.name}({parameters}){results}"
 
 
-def to_json(values: Sequence[Core], types: Sequence[str]) -> list[Json]:
-    """Spell core values in JSON form."""
+def to_json(values: Sequence[Value], types: Sequence[str]) -> list[Json]:
+    """Spell values in JSON form."""
     return [_to_json(v, t) for v, t in zip(values, types, strict=True)]
 
 
-def json_text(values: Sequence[Core], types: Sequence[str]) -> str:
-    """Spell core values as the text of a JSON array, as `to_json` does but without building it."""
+def json_text(values: Sequence[Value], types: Sequence[str]) -> str:
+    """Spell values as the text of a JSON array, as `to_json` does but without building it."""
     if not values:
         return "[]"
     if types.count("s32") == len(values):
@@ -82,54 +86,72 @@ def json_text(values: Sequence[Core], types: Sequence[str]) -> str:
     return f"[{', '.join(map(_spell, values, types))}]"
 
 
-def read_json_text(text: str, types: Sequence[str]) -> tuple[Core, ...]:
+def read_json_text(text: str, types: Sequence[str]) -> tuple[Value, ...]:
     """Read what `json_text` spelled."""
     return tuple(map(_read, json.loads(text), types))
 
 
-def _read(value: Json, type_: str) -> Core:
+def _read(value: Json, type_: str) -> Value:
     if type_ in _BITS:
         return int(cast("int | str", value))
-    return float(cast("float | str", value))  # reads NaN and Infinity too
+    if type_ in CORE_TYPES:
+        return float(cast("float | str", value))  # reads NaN and Infinity too
+    return wit_json.from_json(read_type(type_), value)
 
 
-def _spell(value: Core, type_: str) -> str:
+def _spell(value: Value, type_: str) -> str:
     if type_ == "s32":
         return repr(value)
     if type_ == "s64":
         return f'"{value}"'
+    if type_ not in CORE_TYPES:
+        return wit_json.json_text(read_type(type_), value)
     if isinstance(value, float) and not math.isfinite(value):
         return f'"{_to_json(value, type_)}"'
     return repr(value)
 
 
-def _to_json(value: Core, type_: str) -> Json:
+def _to_json(value: Value, type_: str) -> Json:
     if type_ == "s64":
         return str(value)
+    if type_ not in CORE_TYPES:
+        return wit_json.to_json(read_type(type_), value)
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-    return value
+    return cast("int | float", value)
 
 
-def _from_typed(index: int, kind: str, value: object, parameter: Parameter) -> Core:
+def _from_typed(index: int, kind: str, value: object, parameter: Parameter) -> Value:
+    accepted = _ACCEPTED_KINDS.get(parameter.type, ())
+    if not accepted:
+        return _compound(index, parameter, lambda: from_typed(read_type(parameter.type), kind, value))
     if kind == parameter.type and isinstance(value, (int, float)):
         return value  # its own kind: the contract's types hold the same range
-    accepted = _ACCEPTED_KINDS.get(parameter.type, ())
     if kind not in accepted or not isinstance(value, (int, float)):
-        wanted = " or ".join(f"{k}_value" for k in accepted) or "a type that cannot be passed"
+        wanted = " or ".join(f"{k}_value" for k in accepted)
         raise _bad(index, parameter, f"wants {wanted}, got {kind}_value")
     if kind in ("u32", "u64") and isinstance(value, int):
         return _signed(value, _BITS[parameter.type])
     return value
 
 
-def _from_json(index: int, value: Json, parameter: Parameter) -> Core:
+def _compound(index: int, parameter: Parameter, read: Callable[[], Value]) -> Value:
+    try:
+        return read()
+    except TypeSpellingError:
+        raise _bad(index, parameter, "cannot be passed from outside") from None
+    except MismatchError as error:
+        description = f"{parameter.name}: {cut_utf8(parameter.type, 200)} {error.problem}"
+        raise _invalid(cut_utf8(f"arguments[{index}]{error.where}", 200), cut_utf8(description, 800)) from None
+
+
+def _from_json(index: int, value: Json, parameter: Parameter) -> Value:
     bits = _BITS.get(parameter.type)
     if bits is not None:
         return _json_integer(index, value, parameter, bits)
     if parameter.type in ("f32", "f64"):
         return _json_float(index, value, parameter)
-    raise _bad(index, parameter, "cannot be passed from outside")
+    return _compound(index, parameter, lambda: wit_json.from_json(read_type(parameter.type), value))
 
 
 def _json_integer(index: int, value: Json, parameter: Parameter, bits: int) -> int:
@@ -164,22 +186,6 @@ def _json_float(index: int, value: Json, parameter: Parameter) -> float:
 
 def _signed(value: int, bits: int) -> int:
     return value - 2**bits if value >= 2 ** (bits - 1) else value
-
-
-def _kind(value: Json) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case str():
-            return "a string"
-        case list():
-            return "an array"
-        case dict():
-            return "an object"
-        case _:
-            return "a number"
 
 
 def _bad(index: int, parameter: Parameter, problem: str) -> Invalid:

@@ -11,6 +11,7 @@ import grpc
 
 from hibana.v1 import executor_pb2 as pb
 from hibana_server.domain.errors import Conflict
+from hibana_server.domain.executions import stands_for
 from hibana_server.rpc.calls import CURRENT, current_caller
 from hibana_server.rpc.detached import DetachedMethods
 from hibana_server.rpc.event_stream import READER_SECONDS, NothingReadError, write
@@ -98,8 +99,9 @@ class ExecutorServicer(DetachedMethods, HistoryMethods):
         typed = request.WhichOneof("arguments") == "typed_arguments"
         run, first = await self._start(request, context, keep_events=False)
         if isinstance(run, Answered):
-            output = (await self._executions.payloads.whole(run.execution)).output
-            return invoke_response(run, *_fit(output.stdout, output.stderr), typed=typed)
+            run.execution = await self._executions.payloads.whole(run.execution)
+            output = run.execution.output
+            return invoke_response(run, *_fit(output.stdout, output.stderr, output.results_json), typed=typed)
         try:
             if not first or await run.outlives():
                 await context.send_initial_metadata(((EXECUTION_KEY, execution_name(run.execution.uid)),))
@@ -107,7 +109,9 @@ class ExecutorServicer(DetachedMethods, HistoryMethods):
         except BaseException:
             run.leave()
             raise
-        stdout, stderr = _fit(_head(run.stdout), _head(run.stderr)) if run.stdout or run.stderr else (b"", b"")
+        if not (run.stdout or run.stderr):
+            return invoke_response(run, b"", b"", typed=typed)
+        stdout, stderr = _fit(_head(run.stdout), _head(run.stderr), run.execution.output.results_json)
         return invoke_response(run, stdout, stderr, typed=typed)
 
     async def CancelExecution(self, request: pb.CancelExecutionRequest, context: Context) -> pb.CancelExecutionResponse:
@@ -172,7 +176,9 @@ def _head(capture: Capture | None) -> bytes:
     return bytes(capture.head) if capture is not None else b""
 
 
-def _fit(out: bytes, err: bytes) -> tuple[bytes, bytes]:
-    """Cut stdout and stderr to what an answer holds."""
-    out = out[: INVOKE_OUTPUT_BYTES - min(len(err), INVOKE_STDERR_BYTES)]
-    return out, err[: INVOKE_OUTPUT_BYTES - len(out)]
+def _fit(out: bytes, err: bytes, results: str) -> tuple[bytes, bytes]:
+    """Cut stdout and stderr to what an answer holds beside its result."""
+    named = stands_for(results)
+    room = max(0, INVOKE_OUTPUT_BYTES - (len(results) if named is None else named[0]))
+    out = out[: max(0, room - min(len(err), INVOKE_STDERR_BYTES))]
+    return out, err[: room - len(out)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hibana.v1 import execution_pb2 as pb
-from hibana_server.domain.executions import Execution, Outcome
+from hibana_server.domain.executions import Execution, Outcome, stands_for
 from hibana_server.domain.values import read_json_text
 from hibana_server.rpc.pack_executions import (
     fill_usage,
@@ -42,7 +42,7 @@ def _ended_event(sequence: int, execution: Execution) -> pb.ExecutionEvent:
         ),
     )
     fill_usage(event.result.usage, execution.usage)
-    if execution.outcome is Outcome.OK:
+    if execution.outcome is Outcome.OK and stands_for(output.results_json) is None:
         if index is not None and index.typed:
             values = read_json_text(output.results_json, index.result_types)
             fill_result(event.result.result, values, index.result_types, typed=True)

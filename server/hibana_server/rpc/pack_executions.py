@@ -17,6 +17,7 @@ from hibana_server.domain.executions import (
     State,
     Stream,
     Usage,
+    stands_for,
 )
 from hibana_server.domain.ports import ExecutionFilter
 from hibana_server.rpc.pack_modules import module_name, version_name
@@ -227,8 +228,11 @@ def pack_limits(limits: Limits) -> pb.EffectiveLimits:
 def _pack_input(given: Input) -> pb.ExecutionInput:
     if given.omitted:
         return pb.ExecutionInput(omitted=True)
+    named = stands_for(given.arguments_json)
     return pb.ExecutionInput(
-        json_arguments=pack_json_text(given.arguments_json),
+        json_arguments=pack_json_text(given.arguments_json) if named is None else None,
+        arguments_bytes=0 if named is None else named[0],
+        arguments_sha256="" if named is None else named[1],
         argv=given.argv,
         env=given.env,
         stdin=given.stdin,
@@ -238,8 +242,11 @@ def _pack_input(given: Input) -> pb.ExecutionInput:
 
 
 def _pack_output(output: CapturedOutput, *, ok: bool) -> pb.ExecutionOutput:
+    named = stands_for(output.results_json)
     return pb.ExecutionOutput(
-        json_results=pack_json_text(output.results_json) if ok else None,
+        json_results=pack_json_text(output.results_json) if ok and named is None else None,
+        results_bytes=0 if named is None else named[0],
+        results_sha256="" if named is None else named[1],
         stdout=output.stdout,
         stdout_bytes=output.stdout_size,
         stdout_sha256=output.stdout_sha256,

@@ -104,6 +104,7 @@ def unpack_header(header: registry_pb.UploadHeader, caller: Caller) -> Upload:
         validate_only=header.validate_only,
         spec=_unpack_spec(header.module) if header.HasField("module") else None,
         request=request_key(caller, header.request_id, header),
+        signatures=header.signatures,
     )
 
 
@@ -151,6 +152,8 @@ def _pack_export(export: Export) -> pb.Export:
         callable=export.callable,
         arguments_schema=arguments_schema(export),
         results_schema=results_schema(export),
+        convention=CONVENTIONS[export.convention],
+        note=export.note,
     )
 
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from google.protobuf import struct_pb2
 
 from hibana.v1 import execution_pb2, executor_pb2, value_pb2
 from hibana_server.domain.errors import Invalid
-from hibana_server.domain.values import CORE_TYPES, Arguments, Core, Json, JsonArguments, TypedArguments, to_json
-
-MAX_VALUES = 50_000
-"""JSON values in the arguments of one call, those inside of others counted too."""
+from hibana_server.domain.values import CORE_TYPES, Arguments, JsonArguments, TypedArguments, Value, to_json
+from hibana_server.domain.wit import Type, read_type
+from hibana_server.domain.wit_json import Json
+from hibana_server.domain.wit_values import MAX_VALUES, Typed
 
 Request = executor_pb2.ExecuteRequest | executor_pb2.InvokeRequest | executor_pb2.StartExecutionRequest
 
 
 _FIELDS = {type_: f"{type_}_value" for type_ in CORE_TYPES}
 _KINDS = {field.name: field.name.removesuffix("_value") for field in value_pb2.Value.DESCRIPTOR.fields}
+_SIMPLE = frozenset(
+    kind for field, kind in _KINDS.items() if value_pb2.Value.DESCRIPTOR.fields_by_name[field].message_type is None
+)
+"""Kinds whose value is no message."""
 
 
 def unpack_arguments(request: Request) -> Arguments:
@@ -29,14 +34,18 @@ def unpack_arguments(request: Request) -> Arguments:
         fields: list[str] = [value.WhichOneof("kind") or "" for value in values]
         if "" in fields:
             raise Invalid.field(f"arguments[{fields.index('')}]", "has no kind set", reason="ARGUMENTS_INVALID")
-        return TypedArguments(tuple(map(_KINDS.__getitem__, fields)), tuple(map(getattr, values, fields)))
+        kinds = tuple(map(_KINDS.__getitem__, fields))
+        if _SIMPLE.issuperset(kinds):
+            return TypedArguments(kinds, tuple(map(getattr, values, fields)))
+        read = _TypedReader().read
+        return TypedArguments(kinds, tuple(read(value)[1] for value in values))
     if form == "json_arguments":
         return JsonArguments(tuple(map(_JsonReader().read, request.json_arguments.values)))
     return JsonArguments()
 
 
 def fill_result(
-    target: execution_pb2.FunctionResult, values: Sequence[Core], types: Sequence[str], *, typed: bool
+    target: execution_pb2.FunctionResult, values: Sequence[Value], types: Sequence[str], *, typed: bool
 ) -> None:
     """Pack what a function returned into a message that is there, in the form of the arguments."""
     if not typed:
@@ -46,7 +55,11 @@ def fill_result(
     packed.SetInParent()
     add = packed.values.add
     for index, value in enumerate(values):
-        setattr(add(), _FIELDS[types[index]], value)
+        field = _FIELDS.get(types[index])
+        if field is not None:
+            setattr(add(), field, value)
+        else:
+            _pack(add(), read_type(types[index]), value)
 
 
 def pack_json_list(values: Iterable[Json]) -> struct_pb2.ListValue:
@@ -62,6 +75,113 @@ def pack_json_text(text: str) -> struct_pb2.ListValue:
     return pack_json_list(json.loads(text))
 
 
+class _TypedReader:
+    """Reads typed values, all together at most MAX_VALUES."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = MAX_VALUES
+
+    def read(self, value: value_pb2.Value) -> Typed:
+        self._left -= 1
+        if self._left < 0:
+            raise _too_many("typed_arguments")
+        field = value.WhichOneof("kind") or ""
+        held: Any = getattr(value, field) if field else None
+        match field:
+            case "list_value" | "tuple_value":
+                held = [self.read(each) for each in held.values]
+            case "record_value":
+                held = [(each.name, self._part(each)) for each in held.fields]
+            case "variant_value":
+                held = (held.name, self._part(held))
+            case "option_value":
+                held = self._part(held)
+            case "result_value":
+                held = (held.is_error, self._part(held))
+            case "flags_value":
+                held = list(held.names)
+        return _KINDS.get(field, ""), held
+
+    def _part(self, message: Any) -> Typed | None:
+        return self.read(message.value) if message.HasField("value") else None
+
+
+def _too_many(field: str) -> Invalid:
+    return Invalid.field(
+        field, f"hold more than {MAX_VALUES} values; pass bulk as a string or on stdin", reason="INPUT_TOO_LARGE"
+    )
+
+
+def _pack(target: value_pb2.Value, type_: Type, value: Any) -> None:
+    """Pack a value of any type."""
+    pack = _PACKERS.get(type_.kind)
+    if pack is None:
+        setattr(target, _SCALAR_FIELDS[type_.kind], value)
+    else:
+        pack(target, type_, value)
+
+
+def _pack_items(target: value_pb2.Value, type_: Type, value: list[Any]) -> None:
+    packed = target.list_value if type_.kind == "list" else target.tuple_value
+    packed.SetInParent()
+    add = packed.values.add
+    for i, each in enumerate(value):
+        _pack(add(), type_.item(0 if type_.kind == "list" else i), each)
+
+
+def _pack_record(target: value_pb2.Value, type_: Type, value: dict[str, Any]) -> None:
+    target.record_value.SetInParent()
+    for i, name in enumerate(type_.names):
+        field = target.record_value.fields.add(name=name)
+        _pack(field.value, type_.item(i), value[name])
+
+
+def _pack_variant(target: value_pb2.Value, type_: Type, value: list[Any]) -> None:
+    name, payload = value
+    target.variant_value.name = name
+    item = type_.items[type_.names.index(name)]
+    if item is not None:
+        _pack(target.variant_value.value, item, payload)
+
+
+def _pack_option(target: value_pb2.Value, type_: Type, value: list[Any] | None) -> None:
+    target.option_value.SetInParent()
+    if value is not None:
+        _pack(target.option_value.value, type_.item(), value[0])
+
+
+def _pack_result(target: value_pb2.Value, type_: Type, value: list[Any]) -> None:
+    is_error, payload = value
+    target.result_value.SetInParent()
+    target.result_value.is_error = is_error
+    item = type_.items[1 if is_error else 0]
+    if item is not None:
+        _pack(target.result_value.value, item, payload)
+
+
+def _pack_flags(target: value_pb2.Value, _type: Type, value: list[str]) -> None:
+    target.flags_value.SetInParent()
+    target.flags_value.names.extend(value)
+
+
+_PACKERS: dict[str, Callable[[value_pb2.Value, Type, Any], None]] = {
+    "list": _pack_items,
+    "tuple": _pack_items,
+    "record": _pack_record,
+    "variant": _pack_variant,
+    "option": _pack_option,
+    "result": _pack_result,
+    "flags": _pack_flags,
+}
+_SCALAR_FIELDS = {
+    **{kind: f"{kind}_value" for kind in ("bool", "s64", "u64", "f32", "f64", "char", "string", "bytes", "enum")},
+    **dict.fromkeys(("s8", "s16", "s32"), "s32_value"),
+    **dict.fromkeys(("u8", "u16", "u32"), "u32_value"),
+}
+
+
 class _JsonReader:
     """Reads JSON values, all together at most MAX_VALUES: a million would hold up every other caller."""
 
@@ -73,11 +193,7 @@ class _JsonReader:
     def read(self, value: struct_pb2.Value) -> Json:
         self._left -= 1
         if self._left < 0:
-            raise Invalid.field(
-                "json_arguments",
-                f"hold more than {MAX_VALUES} values; pass bulk as a string or on stdin",
-                reason="INPUT_TOO_LARGE",
-            )
+            raise _too_many("json_arguments")
         match value.WhichOneof("kind"):
             case "number_value":
                 return value.number_value

@@ -111,7 +111,7 @@ _HEADER_FIELDS: Mapping[str, Rule] = {
     "publish": ANYTHING,
     "validate_only": ANYTHING,
     "module": _SPEC,
-    "signatures": text(0),
+    "signatures": text(256 * 1024),
 }
 _WASI_INPUT: Mapping[str, Rule] = {
     "argv": each(1024, text(128 * 1024), total=128 * 1024),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import structlog
@@ -11,11 +12,14 @@ import structlog
 from hibana_server.domain.executions import Failure, Outcome, Output, RunEnd, Stream, Usage
 from hibana_server.domain.sandboxes import Job
 from hibana_server.domain.text import clean, cut_utf8
+from hibana_server.domain.wit import read_type
+from hibana_server.sandbox import bulk
 from hibana_server.sandbox.frames import (
     HEADER,
     LOG_OVERHEAD,
     MAX_FROM_WORKER,
     OUTPUT_PIECE,
+    Bulk,
     Done,
     FromWorker,
     Loaded,
@@ -32,7 +36,7 @@ _MAX_LEVEL = 4
 _MAX_FRAMES = 16
 _MAX_THREADS = 8
 """Threads of a worker that may use CPU time at once: its own, the deadline's and those of WASI."""
-_FROM_WORKER = {o.value: o for o in Outcome if o not in {Outcome.CANCELLED, Outcome.BAD_OUTPUT}}
+_FROM_WORKER = {o.value: o for o in Outcome if o is not Outcome.CANCELLED}
 """Outcomes a worker can know of."""
 _NOTHING: list[Output] = []
 _TAG_AT = HEADER.size + 1
@@ -53,6 +57,8 @@ class Answers:
     done: Done | None = None
     """The last answer, once it is there."""
     _rest = b""
+    _bulk: bytearray | None = None
+    """Long strings and bytes of the result so far."""
 
     def __init__(self, job: Job, call: int) -> None:
         self._job = job
@@ -93,6 +99,8 @@ class Answers:
             elif isinstance(frame, Done):
                 self._take_done(frame)
                 break
+            elif isinstance(frame, Bulk):
+                self._take_bulk(frame)
             elif isinstance(frame, Loaded):
                 self._take_loaded(frame)
             else:
@@ -108,7 +116,7 @@ class Answers:
         if done is None:
             raise ProtocolError("no end")
         outcome = _FROM_WORKER.get(done.outcome)
-        if outcome is None:
+        if outcome is None or (outcome is Outcome.BAD_OUTPUT and job.typed is None):
             raise ProtocolError("an outcome that no worker knows of")
         usage = Usage(
             _between(done.execution_ns, elapsed_ns),
@@ -116,6 +124,8 @@ class Answers:
             _between(done.memory_bytes, job.limits.memory_bytes),
         )
         if outcome is Outcome.OK:
+            if job.typed is not None:
+                return RunEnd(outcome, self._values(done.values, job.result_types), None, usage)
             return RunEnd(outcome, _checked(done.results, job.result_types), None, usage)
         failure = Failure(
             code=clean(done.code, 64),
@@ -140,6 +150,20 @@ class Answers:
         if self._output_left < 0:
             raise ProtocolError("output beyond its limit")
         pieces.add(stream, frame.data, frame.level)
+
+    def _take_bulk(self, frame: Bulk) -> None:
+        held = self._bulk = self._bulk or bytearray()
+        if self._job.typed is None or not 0 < len(frame.data) <= OUTPUT_PIECE:
+            raise ProtocolError("bulk of no result")
+        if len(held) + len(frame.data) > bulk.MAX_RESULT_BYTES:
+            raise ProtocolError("a result beyond its limit")
+        held += frame.data
+
+    def _values(self, structure: bytes, types: Sequence[str]) -> tuple[Any, ...]:
+        try:
+            return bulk.decode(structure, self._bulk or b"", tuple(map(read_type, types)))
+        except bulk.WrongResultsError as error:
+            raise ProtocolError(f"results that are none: {error}") from None
 
     def _take_loaded(self, frame: Loaded) -> None:
         if frame.call != self._call or self.loaded:

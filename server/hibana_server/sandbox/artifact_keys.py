@@ -10,7 +10,7 @@ from pathlib import Path
 from hibana_server.domain.tiers import Tier, TierPolicy
 from hibana_server.sandbox.engine_settings import core_fingerprint
 
-_RULES = ("imports.py", "features.py", "gate")
+_RULES = ("imports.py", "features.py", "gate", "shapes")
 
 
 def artifact_key(sha256: str) -> str:

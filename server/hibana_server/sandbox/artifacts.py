@@ -97,7 +97,15 @@ class ArtifactStore:
         await self._flights.stop()
 
     async def compile(
-        self, wasm: Path, sha256: str, policy: TierPolicy, tier: Tier, caller: str, *, anew: bool = False
+        self,
+        wasm: Path,
+        sha256: str,
+        policy: TierPolicy,
+        tier: Tier,
+        caller: str,
+        *,
+        anew: bool = False,
+        signatures: str = "",
     ) -> Compiled:
         """Inspect and compile an uploaded module and keep the artifact; see `domain.sandboxes.Artifacts`.
 
@@ -108,6 +116,8 @@ class ArtifactStore:
         async def staged() -> Path:
             return wasm
 
+        # Types belong to this upload alone; the code and what is known of the bytes themselves, to whoever has them.
+        typed = await self._describe(wasm, sha256, policy, tier, caller, signatures) if signatures else None
         judgement = judgement_digest(tier, policy)
         work = _Work((tier, artifact_key(sha256)), sha256, policy, judgement, staged, caller, anew=anew, describe=True)
         alone = b"\0" + caller.encode() if anew else b""
@@ -115,7 +125,19 @@ class ArtifactStore:
         if made.judgement != work.judgement:  # joined a call that only wanted the code
             made = await self._flights.run((work.name, work.judgement), lambda: self._obtain(work))
         self._verified[work.name] = self._shelf.use(work.name, made.stamp)
-        return Compiled(made.facts, made.cache, made.seconds)
+        return Compiled(typed or made.facts, made.cache, made.seconds)
+
+    async def _describe(
+        self, wasm: Path, sha256: str, policy: TierPolicy, tier: Tier, caller: str, signatures: str
+    ) -> ModuleFacts:
+        try:
+            wasm_fd = os.open(wasm, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise _unusable(error) from error
+        try:
+            return await self._runner.describe(wasm_fd, sha256, tier, policy, caller, signatures)
+        finally:
+            os.close(wasm_fd)
 
     async def ensure(self, sha256: str, tier: Tier, policy: TierPolicy, fetch: BlobStore, caller: str = "") -> Artifact:
         """Return the artifact, compiling it again when it is missing or damaged; see `domain.sandboxes.Artifacts`.

@@ -10,6 +10,9 @@ from hibana_server.domain.tiers import Tier, TierPolicy
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 """Longest answer the front reads; the gate's limits keep descriptions far below."""
 
+MAX_SIGNATURES_BYTES = 256 * 1024
+"""Longest text of types that comes with an upload."""
+
 ENOSPC_STATUS = 28
 """Exit status of a worker that found the disk full."""
 
@@ -20,7 +23,7 @@ class CompileRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wasm_fd: int
     """Readable; the module's bytes from offset 0."""
     output_fd: int
-    """Writable and empty; takes the serialized module."""
+    """Writable and empty; takes the serialized module. -1 where the module is only described."""
     sha256: str
     """Lower-case hex digest the bytes must have."""
     tier: Tier
@@ -30,6 +33,8 @@ class CompileRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     address_space_bytes: int
     output_bytes: int
     """Largest artifact."""
+    signatures_fd: int = -1
+    """Readable; types that came with the upload, UTF-8 from offset 0. -1 where none did."""
 
 
 class Accepted(msgspec.Struct, tag="accepted", frozen=True):

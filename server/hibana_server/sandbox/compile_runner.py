@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from hibana_server.domain.errors import DataLoss, Exhausted, HibanaError, Internal, Invalid, Unavailable
-from hibana_server.domain.modules import Finding, Severity
+from hibana_server.domain.modules import Finding, ModuleFacts, Severity
 from hibana_server.domain.tiers import MIB, Tier, TierPolicy
 from hibana_server.sandbox.compile_frames import (
     ENOSPC_STATUS,
@@ -88,9 +88,37 @@ class CompileRunner:
         many wait or the machine was too busy, DataLoss when the bytes do not have the digest, Unavailable
         when the disk is full or the worker was killed by somebody else.
         """
+        return await self._in_turn(wasm_fd, output_fd, sha256, tier, policy, caller, -1)
+
+    async def describe(
+        self, wasm_fd: int, sha256: str, tier: Tier, policy: TierPolicy, caller: str, signatures: str
+    ) -> ModuleFacts:
+        """Describe what `wasm_fd` holds with the types that came with it, and compile nothing. Raises what `run` does.
+
+        Types that are not understood, or that the module's functions do not have, are Invalid(SIGNATURES_INVALID).
+        """
+        # An argument of a process is shorter than types may be.
+        descriptor = os.memfd_create("signatures", os.MFD_CLOEXEC)
+        try:
+            os.write(descriptor, signatures.encode())
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            return (await self._in_turn(wasm_fd, -1, sha256, tier, policy, caller, descriptor)).facts
+        finally:
+            os.close(descriptor)
+
+    async def _in_turn(
+        self,
+        wasm_fd: int,
+        output_fd: int,
+        sha256: str,
+        tier: Tier,
+        policy: TierPolicy,
+        caller: str,
+        signatures_fd: int,
+    ) -> Accepted:
         try:
             async with self._turns.place(caller):
-                return await self._run_now(wasm_fd, output_fd, sha256, tier, policy)
+                return await self._run_now(wasm_fd, output_fd, sha256, tier, policy, signatures_fd)
         except TurnsFull as full:
             raise Exhausted(
                 f"{full.waiting} modules wait for the compiler: try again in a few seconds.",
@@ -98,7 +126,9 @@ class CompileRunner:
                 retry_after=max(1.0, policy.compile_seconds / 2),
             ) from None
 
-    async def _run_now(self, wasm_fd: int, output_fd: int, sha256: str, tier: Tier, policy: TierPolicy) -> Accepted:
+    async def _run_now(
+        self, wasm_fd: int, output_fd: int, sha256: str, tier: Tier, policy: TierPolicy, signatures_fd: int
+    ) -> Accepted:
         request = CompileRequest(
             wasm_fd=wasm_fd,
             output_fd=output_fd,
@@ -109,11 +139,11 @@ class CompileRunner:
             cpu_seconds=math.ceil(policy.compile_seconds),
             address_space_bytes=self._settings.address_space_bytes,
             output_bytes=max(MIN_ARTIFACT_BYTES, ARTIFACT_GROWTH * os.fstat(wasm_fd).st_size),
+            signatures_fd=signatures_fd,
         )
+        inherited = tuple(each for each in (wasm_fd, output_fd, signatures_fd) if each >= 0)
         try:
-            process = CompileProcess(
-                msgspec.json.encode(request).decode(), (wasm_fd, output_fd), answer_bytes=MAX_ANSWER_BYTES
-            )
+            process = CompileProcess(msgspec.json.encode(request).decode(), inherited, answer_bytes=MAX_ANSWER_BYTES)
         except OSError as error:
             log.exception("compiler_start_failed")
             raise Unavailable("The compiler cannot be started now: try again later.", retry_after=5.0) from error
@@ -174,7 +204,7 @@ def _judge_answer(end: ProcessEnd, request: CompileRequest) -> Accepted:
         raise Internal("The compiler failed; the server's log has the cause.") from error
     if isinstance(answer, Refused):
         raise _refused(answer)
-    if os.fstat(request.output_fd).st_size != answer.size:
+    if request.output_fd >= 0 and os.fstat(request.output_fd).st_size != answer.size:
         log.error("compiler_output_differs", sha256=request.sha256, announced=answer.size)
         raise Internal("The compiler failed; the server's log has the cause.")
     return answer

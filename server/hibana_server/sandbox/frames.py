@@ -7,7 +7,7 @@ worker may be taken over by its guest: what it sends is bounded and checked befo
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -17,7 +17,13 @@ MAX_FROM_WORKER: Final = 1024 * 1024
 MAX_TO_WORKER: Final = 16 * 1024 * 1024
 """Longest frame a worker reads, bytes: 4 MiB of input and what goes with it."""
 OUTPUT_PIECE: Final = 256 * 1024
-"""Output in one frame at most, bytes."""
+"""Output, or bulk of a result, in one frame at most, bytes."""
+INLINE_BYTES: Final = 4096
+"""Strings and bytes of a result that are longer travel as bulk, before the end and apart from it."""
+BULK_TEXT: Final = 1
+BULK_BYTES: Final = 2
+"""Codes of the MessagePack extensions that stand for bulk in `Done.values`; each holds a `LENGTH` in bytes."""
+LENGTH: Final = struct.Struct("<I")
 
 LOG_OVERHEAD: Final = 64
 """What a log line counts against the output limit besides its bytes: the front keeps an object for each."""
@@ -28,6 +34,19 @@ NOT_CONFINED_STATUS: Final = 77
 STDOUT: Final = 0
 STDERR: Final = 1
 LOG: Final = 2
+
+
+class Typed(msgspec.Struct, array_like=True, frozen=True):
+    """A function whose arguments and results are values of WIT types, in the form that `domain.wit_values` tells."""
+
+    convention: str
+    """How they reach the guest: a `domain.modules.Convention`."""
+    parameters: tuple[str, ...]
+    """Types in WIT spelling."""
+    results: tuple[str, ...]
+    forms: tuple[str, ...]
+    """For each parameter the class of its array, where the type does not say all."""
+    arguments: tuple[Any, ...]
 
 
 class Run(msgspec.Struct, array_like=True, frozen=True):
@@ -42,6 +61,7 @@ class Run(msgspec.Struct, array_like=True, frozen=True):
     """Bytes of the artifact."""
     function: str
     arguments: tuple[int | float, ...]
+    """Of a core function; empty where `typed` tells."""
     memory_bytes: int
     timeout: float
     output_bytes: int
@@ -50,6 +70,7 @@ class Run(msgspec.Struct, array_like=True, frozen=True):
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
     stdin: bytes
+    typed: Typed | None = None
 
 
 class Out(msgspec.Struct, array_like=True, tag=1, frozen=True):
@@ -77,6 +98,14 @@ class Done(msgspec.Struct, array_like=True, tag=2, frozen=True):
     """Keys of modules the worker dropped; what it holds now is what it held, plus this call's, less these."""
     loaded: bool
     """Whether the worker holds this call's module."""
+    values: bytes = b""
+    """MessagePack of what a `Typed` function returned, one entry for each result; bulk stands in `Bulk` frames."""
+
+
+class Bulk(msgspec.Struct, array_like=True, tag=5, frozen=True):
+    """Worker to front, before the end: the next bytes of long strings and bytes of the result, in their order."""
+
+    data: bytes
 
 
 class Loaded(msgspec.Struct, array_like=True, tag=4, frozen=True):
@@ -134,7 +163,7 @@ class Surveyed(msgspec.Struct, array_like=True, tag=3, frozen=True):
     walls: tuple[Wall, ...]
 
 
-FromWorker = Out | Done | Loaded | Broken
+FromWorker = Out | Done | Bulk | Loaded | Broken
 FromZygote = Spawned | Exited | Surveyed
 
 encoder: Final = msgspec.msgpack.Encoder()
@@ -144,7 +173,7 @@ spawn_decoder: Final = msgspec.msgpack.Decoder(Spawn)
 zygote_decoder: Final[msgspec.msgpack.Decoder[FromZygote]] = msgspec.msgpack.Decoder(FromZygote)
 
 
-def pack(frame: Run | Out | Done | Loaded | Broken) -> bytearray:
+def pack(frame: Run | Out | Done | Bulk | Loaded | Broken) -> bytearray:
     """Encode a frame with its length."""
     data = bytearray(HEADER.size)
     encoder.encode_into(frame, data, HEADER.size)

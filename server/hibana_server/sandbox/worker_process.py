@@ -13,11 +13,11 @@ import structlog
 
 from hibana_server.domain.alarms import Alarms
 from hibana_server.domain.executions import Failure, Outcome, Output, RunEnd, Usage
-from hibana_server.domain.sandboxes import Job, RunSink
+from hibana_server.domain.sandboxes import Job, RunSink, TypedCall
 from hibana_server.domain.text import clean
 from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox.answers import Answers, ProtocolError
-from hibana_server.sandbox.frames import Run, pack
+from hibana_server.sandbox.frames import Run, Typed, pack
 from hibana_server.sandbox.zygote import Born
 
 log = structlog.get_logger("hibana.sandbox")
@@ -273,6 +273,11 @@ class WorkerProcess:
             self._on_idle(self)
 
 
+def _typed(given: TypedCall) -> Typed:
+    binding = given.binding
+    return Typed(binding.convention.value, binding.parameters, binding.results, binding.forms, given.arguments)
+
+
 def _run(job: Job, call: int) -> bytearray:
     limits, artifact = job.limits, job.artifact
     return pack(
@@ -291,5 +296,6 @@ def _run(job: Job, call: int) -> bytearray:
             job.argv,
             job.env,
             job.stdin,
+            None if job.typed is None else _typed(job.typed),
         )
     )

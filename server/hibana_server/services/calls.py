@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hibana_server.domain.errors import Invalid
-from hibana_server.domain.executions import Input, Limits
-from hibana_server.domain.values import Arguments, Core, JsonArguments, json_text
+from hibana_server.domain.executions import Input, Limits, text_kept
+from hibana_server.domain.values import Arguments, JsonArguments, Value, json_text
 
 DEFAULT_FUNCTION = "_start"
 MAX_INPUT_BYTES = 4 * 1024 * 1024
@@ -74,9 +74,9 @@ def effective_limits(call: Call, ceiling: Limits) -> Limits:
     return Limits(memory, max(timeout, MIN_TIMEOUT), ceiling.output_bytes)
 
 
-def recorded_input(call: Call, values: tuple[Core, ...], kinds: tuple[str, ...]) -> Input:
+def recorded_input(call: Call, values: tuple[Value, ...], kinds: tuple[str, ...]) -> Input:
     """Return the input as the record keeps it; `kinds` are the types of the values."""
-    arguments = json_text(values, kinds)
+    arguments = text_kept(json_text(values, kinds), RECORDED_BYTES)
     if not (call.argv or call.stdin or call.env):
         return Input(arguments)
     digest = hashlib.sha256(call.stdin).hexdigest() if call.stdin else ""

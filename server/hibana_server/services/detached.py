@@ -13,7 +13,7 @@ import structlog
 
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import Exhausted, HibanaError, Unavailable
-from hibana_server.domain.executions import Cache, Failure, Outcome, RunEnd, State
+from hibana_server.domain.executions import Cache, Failure, Outcome, RunEnd, State, stands_for
 from hibana_server.domain.ids import now_us
 from hibana_server.domain.ports import ExecutionStore
 from hibana_server.domain.requests import RequestKey
@@ -82,7 +82,8 @@ class Detached:
         executions = self._executions
         plan, seen = await executions.plan(caller, call, key)
         execution = plan.execution(State.QUEUED)
-        size = len(execution.input.arguments_json) + call.size()
+        named = stands_for(execution.input.arguments_json)
+        size = (len(execution.input.arguments_json) if named is None else named[0]) + call.size()
         self._check(caller.subject, size)
         run = Run(execution, plan.function.results, None, self, keep_events=False, head_bytes=0)
         run.is_long = True

@@ -10,7 +10,7 @@ from dataclasses import replace
 from hibana_server.domain.access import UNKNOWN_RECORD, Action, Belonging, require
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import FailedPrecondition, NotFound, Unavailable
-from hibana_server.domain.executions import Cache, Execution, Outcome, State
+from hibana_server.domain.executions import Cache, Execution, Outcome, State, stands_for
 from hibana_server.domain.ids import now_us
 from hibana_server.domain.modules import Module
 from hibana_server.domain.ports import BlobStore, ExecutionStore
@@ -18,6 +18,7 @@ from hibana_server.domain.references import UID
 from hibana_server.domain.requests import RequestKey
 from hibana_server.domain.sandboxes import Artifact, Artifacts, Sandbox, SandboxPool
 from hibana_server.domain.tiers import Tier
+from hibana_server.domain.values import json_text
 from hibana_server.services.calls import RECORDED_BYTES, Call, effective_limits
 from hibana_server.services.catalog import Catalog
 from hibana_server.services.metering import Account
@@ -202,6 +203,10 @@ class Executions:
         module = plan.target.module
         if RECORDED_BYTES < len(plan.call.stdin) <= self.payloads.max_bytes and not run.execution.input.omitted:
             run.stdin = plan.call.stdin
+        if plan.function.binding is not None:
+            run.bound = True
+            if stands_for(run.execution.input.arguments_json) is not None:
+                run.arguments = json_text(plan.arguments, plan.function.types).encode()
         self._running[run.execution.uid] = (run, module)
         run.seen = self._looks
         if not self._look_is_due:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import structlog
 
 from hibana_server.domain.errors import DataLoss, HibanaError
-from hibana_server.domain.executions import Execution
+from hibana_server.domain.executions import Execution, stands_for
 from hibana_server.domain.ports import BlobStore
 from hibana_server.services.digest_locks import DigestLocks
 
@@ -50,14 +50,21 @@ class Payloads:
             yield tuple(there)
 
     async def whole(self, record: Execution) -> Execution:
-        """Return a record with all of its stdin, stdout and stderr, as far as they are kept. Raises Unavailable."""
+        """Return a record with all of its input and output, as far as they are kept. Raises Unavailable."""
         given, output = record.input, record.output
         stdin = await self._read(record, given.stdin, given.stdin_size, given.stdin_sha256)
         stdout = await self._read(record, output.stdout, output.stdout_size, output.stdout_sha256)
         stderr = await self._read(record, output.stderr, output.stderr_size, output.stderr_sha256)
-        if (stdin, stdout, stderr) == (given.stdin, output.stdout, output.stderr):
+        arguments = await self._text(record, given.arguments_json)
+        results = await self._text(record, output.results_json)
+        held = (given.stdin, output.stdout, output.stderr, given.arguments_json, output.results_json)
+        if (stdin, stdout, stderr, arguments, results) == held:
             return record
-        return replace(record, input=replace(given, stdin=stdin), output=replace(output, stdout=stdout, stderr=stderr))
+        return replace(
+            record,
+            input=replace(given, stdin=stdin, arguments_json=arguments),
+            output=replace(output, stdout=stdout, stderr=stderr, results_json=results),
+        )
 
     async def _put(self, sha256: str, content: bytes) -> None:
         if await self._blobs.exists(sha256):
@@ -67,6 +74,13 @@ class Payloads:
                 await staged.write(content[start : start + _PIECE])
             await staged.finish()
             await staged.commit()
+
+    async def _text(self, record: Execution, text: str) -> str:
+        """Return JSON text where it is kept, and what stands for it where it is not."""
+        named = stands_for(text)
+        if named is None:
+            return text
+        return (await self._read(record, b"", *named)).decode() or text
 
     async def _read(self, record: Execution, head: bytes, size: int, sha256: str) -> bytes:
         if len(head) >= size or sha256 not in record.payloads:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.executions import NOTHING_KEPT, Cache, Execution, Limits, Requested, State
 from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.domain.requests import RequestKey
-from hibana_server.domain.sandboxes import Artifact, Job
-from hibana_server.domain.values import Core
+from hibana_server.domain.sandboxes import Artifact, Job, TypedCall
+from hibana_server.domain.values import Value
 from hibana_server.services.calls import DEFAULT_FUNCTION, Call, check_input, effective_limits, recorded_input
 from hibana_server.services.targets import Function, Target
 
@@ -24,7 +25,7 @@ class Plan:
     name: str
     """Of the function."""
     function: Function
-    arguments: tuple[Core, ...]
+    arguments: tuple[Value, ...]
     limits: Limits
     key: RequestKey | None = None
     """There where the call came with an id that is answered again."""
@@ -46,7 +47,7 @@ class Plan:
             caller=self.caller.subject,
             function=self.name,
             state=state,
-            input=NOTHING_KEPT if self.omits_input else recorded_input(call, self.arguments, self.function.kinds),
+            input=NOTHING_KEPT if self.omits_input else recorded_input(call, self.arguments, self.function.types),
             limits=self.limits,
             create_time=now,
             request_id=call.request_id,
@@ -60,11 +61,11 @@ class Plan:
 
     def job(self, artifact: Artifact) -> Job:
         """Make what a sandbox is told."""
-        target, call = self.target, self.call
+        target, call, binding = self.target, self.call, self.function.binding
         return Job(
             artifact=artifact,
             function=self.name,
-            arguments=self.arguments,
+            arguments=cast("tuple[int | float, ...]", self.arguments) if binding is None else (),
             result_types=self.function.results,
             limits=self.limits,
             host_functions=target.policy.host_functions,
@@ -72,6 +73,7 @@ class Plan:
             argv=call.argv,
             env=tuple(call.env.items()) if call.env else (),
             stdin=call.stdin,
+            typed=None if binding is None else TypedCall(binding, self.arguments),
         )
 
 
@@ -80,5 +82,5 @@ def judge(caller: Caller, call: Call, target: Target, key: RequestKey | None) ->
     name = call.function or DEFAULT_FUNCTION
     found = target.function(name)
     check_input(call, wasi=target.wasi)
-    arguments = found.core_values(call.arguments)
+    arguments = found.values(call.arguments)
     return Plan(caller, call, target, name, found, arguments, effective_limits(call, target.ceiling), key)

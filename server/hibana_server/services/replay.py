@@ -6,7 +6,7 @@ import json
 
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import FailedPrecondition, PermissionDenied
-from hibana_server.domain.executions import Execution, Input, Outcome, State
+from hibana_server.domain.executions import Execution, Input, Outcome, State, stands_for
 from hibana_server.domain.text import cut_utf8
 from hibana_server.domain.values import JsonArguments
 from hibana_server.services.calls import Call
@@ -53,6 +53,11 @@ class Replay:
         if given.stdin_size > len(given.stdin):
             raise FailedPrecondition(
                 f"the record keeps {len(given.stdin)} of {given.stdin_size} bytes of stdin; run it anew with all of it",
+                reason="INPUT_NOT_KEPT",
+            )
+        if (named := stands_for(given.arguments_json)) is not None:
+            raise FailedPrecondition(
+                f"the record does not keep the {named[0]} bytes of its arguments; run it anew with them",
                 reason="INPUT_NOT_KEPT",
             )
         return given

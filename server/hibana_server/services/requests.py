@@ -6,11 +6,11 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 
-from hibana_server.domain.errors import Unavailable
-from hibana_server.domain.executions import Execution, Outcome, State
+from hibana_server.domain.errors import FailedPrecondition, Unavailable
+from hibana_server.domain.executions import Execution, Outcome, State, stands_for
 from hibana_server.domain.ports import ExecutionStore
 from hibana_server.domain.requests import RequestKey, check_same
-from hibana_server.domain.values import Core, read_json_text
+from hibana_server.domain.values import Value, read_json_text
 from hibana_server.services.run import Readers, Run
 
 
@@ -21,9 +21,19 @@ class Answered:
         """Read a record that is DONE."""
         self.execution = execution
         self.result_types = execution.requested.result_types if execution.requested is not None else ()
-        self.results: tuple[Core, ...] = ()
-        if execution.outcome is Outcome.OK:
-            self.results = read_json_text(execution.output.results_json, self.result_types)
+
+    @property
+    def results(self) -> tuple[Value, ...]:
+        """What the function returned, of a record with its whole output. Raises FailedPrecondition(RESULT_NOT_KEPT)."""
+        if self.execution.outcome is not Outcome.OK:
+            return ()
+        text = self.execution.output.results_json
+        if stands_for(text) is not None:
+            raise FailedPrecondition(
+                "the call ran before, and its result was too large to be kept; run it under another request_id",
+                reason="RESULT_NOT_KEPT",
+            )
+        return read_json_text(text, self.result_types)
 
 
 class _Live:

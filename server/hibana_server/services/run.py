@@ -6,10 +6,19 @@ import asyncio
 import hashlib
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from hibana_server.domain.errors import Internal, Unavailable
-from hibana_server.domain.executions import CapturedOutput, Execution, Outcome, Output, RunEnd, State, Stream
+from hibana_server.domain.executions import (
+    CapturedOutput,
+    Execution,
+    Outcome,
+    Output,
+    RunEnd,
+    State,
+    Stream,
+    text_kept,
+)
 from hibana_server.domain.ids import now_us
 from hibana_server.domain.ports import ExecutionStore
 from hibana_server.domain.sandboxes import Sandbox
@@ -89,6 +98,10 @@ class Run:
     """Those who wait for it, where there may be several."""
     stdin: bytes = b""
     """All of it, where the record does not hold it and it is to be kept."""
+    arguments: bytes = b""
+    """Their JSON text, where the record does not hold it."""
+    bound = False
+    """Whether the function has values that may be large (`domain.sandboxes.Binding`)."""
     _keeping: asyncio.Task[None] | None = None
     """Keeps what the record does not hold, and stores the record then."""
     account: Account | None = None
@@ -97,7 +110,7 @@ class Run:
     """The owner's last look before the run began."""
     over = False
     """Whether the end is known and stored (or could not be stored)."""
-    results: tuple[int | float, ...] = ()
+    results: tuple[Any, ...] = ()
     """What the function returned, once the run is over."""
     _events: deque[Output] | None = None
     _changed: asyncio.Future[None] | None = None
@@ -170,7 +183,7 @@ class Run:
 
     def ended(self, end: RunEnd) -> None:
         """Take the end of the guest and store the record."""
-        large = self._large() if self.stdout or self.stderr or self.stdin else None
+        large = self._large(end) if self.stdout or self.stderr or self.stdin or self.bound else None
         if large:
             self._keeping = asyncio.create_task(self._keep(large, end, now_us()))
         else:
@@ -244,7 +257,7 @@ class Run:
     def _capture(self) -> Capture:
         return Capture(self._head_bytes)
 
-    def _large(self) -> dict[str, bytes]:
+    def _large(self, end: RunEnd) -> dict[str, bytes]:
         """Return what the record does not hold and is kept beside it, by digest."""
         most, found = self._owner.payloads.max_bytes, {}
         for capture in (self.stdout, self.stderr):
@@ -252,6 +265,11 @@ class Run:
                 found[capture.sha256] = bytes(capture.head)
         if self.stdin:
             found[self.execution.input.stdin_sha256] = self.stdin
+        if self.bound:
+            texts = (self.arguments, json_text(end.results, self.result_types).encode() if end.results else b"")
+            for text in texts:
+                if RECORDED_BYTES < len(text) <= most:
+                    found[hashlib.sha256(text).hexdigest()] = text
         return found
 
     async def _keep(self, large: dict[str, bytes], end: RunEnd, time: int) -> None:
@@ -271,7 +289,7 @@ class Run:
         execution.failure = end.failure
         execution.usage = end.usage
         results = self.results = end.results
-        written = json_text(results, self.result_types) if results else "[]"
+        written = text_kept(json_text(results, self.result_types), RECORDED_BYTES) if results else "[]"
         execution.output = self._captured(written) if self.stdout or self.stderr else CapturedOutput(written)
         execution.end_time = time
         execution.payloads = payloads

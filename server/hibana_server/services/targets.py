@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from hibana_server.domain.errors import NotFound
 from hibana_server.domain.executions import Limits
 from hibana_server.domain.modules import Convention, Export, Module, ModuleFacts, ModuleVersion
 from hibana_server.domain.references import spell
-from hibana_server.domain.sandboxes import Artifact, Claim
+from hibana_server.domain.sandboxes import Artifact, Binding, Claim
 from hibana_server.domain.text import cut_utf8
 from hibana_server.domain.tiers import TierPolicy
-from hibana_server.domain.values import Arguments, Core, TypedArguments, coerce, signature
+from hibana_server.domain.values import CORE_TYPES, Arguments, TypedArguments, Value, coerce, signature
 from hibana_server.services.calls import DEFAULT_FUNCTION
 
 _SHOWN_FUNCTIONS = 20
@@ -20,22 +18,32 @@ _KEPT_CLAIMS = 256
 _WASI = frozenset({Convention.WASI_COMMAND, Convention.WASI_REACTOR})
 
 
+_OWN_KINDS = {**{type_: type_ for type_ in (*CORE_TYPES, "bool", "u32", "u64", "string")}, "list<u8>": "bytes"}
+"""Types for which every typed value of this kind is good."""
+
+
 class Function:
     """An exported function that can be called."""
 
-    __slots__ = ("export", "kinds", "results")
+    __slots__ = ("_kinds", "binding", "export", "results", "types")
 
     def __init__(self, export: Export) -> None:
         self.export = export
-        self.kinds = tuple(parameter.type for parameter in export.parameters)
+        self.types = tuple(parameter.type for parameter in export.parameters)
         """Types of the parameters."""
+        self._kinds = tuple(_OWN_KINDS.get(type_, "") for type_ in self.types)
         self.results = export.results
+        self.binding: Binding | None = None
+        """How values reach it; None where they are numbers as the binary has them."""
+        if export.convention is not Convention.CORE:
+            forms = tuple(parameter.form for parameter in export.parameters)
+            self.binding = Binding(export.convention, self.types, self.results, forms)
 
-    def core_values(self, arguments: Arguments) -> tuple[Core, ...]:
-        """Turn arguments into core values that fit. Raises Invalid(ARGUMENTS_INVALID) naming the index."""
-        if isinstance(arguments, TypedArguments) and arguments.kinds == self.kinds:
+    def values(self, arguments: Arguments) -> tuple[Value, ...]:
+        """Turn arguments into values that fit. Raises Invalid(ARGUMENTS_INVALID) naming the index."""
+        if isinstance(arguments, TypedArguments) and arguments.kinds == self._kinds:
             # Each of its own kind: the contract's types hold the same range.
-            return cast("tuple[Core, ...]", arguments.values)
+            return arguments.values
         return coerce(arguments, self.export)
 
 
@@ -82,7 +90,8 @@ def find_function(facts: ModuleFacts, name: str) -> Export:
         return export
     if export is not None:
         raise NotFound(
-            f"{cut_utf8(signature(export), 300)} cannot be called from outside: a type has no value form",
+            f"{cut_utf8(signature(export), 300)} cannot be called from outside: "
+            + (cut_utf8(export.note, 400) or "a type has no value form"),
             reason="FUNCTION_NOT_FOUND",
         )
     names = [e.name for e in facts.exports if e.callable]

@@ -54,6 +54,8 @@ class Upload:
     spec: ModuleSpec | None = None
     request: RequestKey | None = None
     """Its digest is of the header alone; that of the bytes joins it when they are there."""
+    signatures: str = ""
+    """Types that the binary does not carry: a `.d.ts`, or a list of signatures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,13 @@ class Uploads:
             policy = self._policies[upload.tier]
             anew = not await self._own_bytes.known(caller, upload.tier, sha256)
             compiled = await self._artifacts.compile(
-                staged.path, sha256, policy, upload.tier, caller.subject, anew=anew
+                staged.path,
+                sha256,
+                policy,
+                upload.tier,
+                caller.subject,
+                anew=anew,
+                signatures=upload.signatures,
             )
             self._own_bytes.add(caller, upload.tier, sha256)
             now = now_us()
@@ -144,6 +152,7 @@ class Uploads:
         if request is not None:
             return _again(await self._store.remembered(request))
         # Two uploads of the same bytes may have raced: the loser sees the winner's row.
+        _check_types(stored_version, upload)
         existed = stored_version.create_time != now or stored_version.creator != caller.subject
         return Uploaded(stored_module, stored_version, compiled.seconds, existed=existed)
 
@@ -207,6 +216,7 @@ class Uploads:
                 "the version exists with other bytes, and a version's bytes never change; choose another version",
                 reason="VERSION_TAKEN",
             )
+        _check_types(version, upload)
         return Uploaded(module, version, 0.0, existed=True)
 
     async def _receive(self, staged: StagedBlob, upload: Upload, chunks: AsyncIterator[bytes]) -> tuple[str, int]:
@@ -242,6 +252,16 @@ def _whole_request(upload: Upload, sha256: str) -> RequestKey | None:
     if upload.request is None or upload.validate_only:
         return None
     return replace(upload.request, digest=hashlib.sha256(upload.request.digest + bytes.fromhex(sha256)).digest())
+
+
+def _check_types(stored: ModuleVersion, upload: Upload) -> None:
+    """Refuse an upload of a version that is there with other types: what callers pass to it does not change."""
+    given = hashlib.sha256(upload.signatures.encode()).hexdigest() if upload.signatures else ""
+    if stored.facts.types_sha256 != given:
+        raise AlreadyExists(
+            "the version exists with other types, and a version never changes; choose another version",
+            reason="VERSION_TAKEN",
+        )
 
 
 def _again(answer: Answer | None) -> Uploaded:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import Exhausted
-from hibana_server.domain.executions import Execution, State
+from hibana_server.domain.executions import Execution, State, stands_for
 from hibana_server.services.event_log import EventLog
 from hibana_server.services.event_logs import EventLogs
 from hibana_server.services.executions import Executions
@@ -56,6 +56,8 @@ class Watching:
                 record = run.execution
             else:
                 record = await self._final(caller, uid)
+            if stands_for(record.output.results_json) is not None:
+                record = await self._executions.payloads.whole(record)
             for told in told_again(record, position):
                 yield told
 

@@ -9,7 +9,7 @@ class ExecutionsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     """What is kept of executions besides their records."""
 
     payload_bytes: int = 4 * 1024 * 1024
-    """Largest stdin, stdout or stderr that is kept whole when it passes the 64 KiB a record holds, bytes; 0: none."""
+    """Largest stdin, stdout, stderr, arguments or results kept whole past the 64 KiB a record holds, bytes; 0: none."""
     unnamed_payload_seconds: float = 3600.0
     """Seconds after which what is kept for no record any more is removed, from when this process first saw it."""
     sweep_seconds: float = 600.0

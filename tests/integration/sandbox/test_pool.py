@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 import wasmtime
@@ -295,7 +296,7 @@ async def test_stopping_ends_those_who_wait(open_pool: OpenPool) -> None:
 async def test_many_calls_at_once(open_pool: OpenPool) -> None:
     async with open_pool(max_sandboxes=3, max_queue=1000) as bench:
 
-        async def call(number: int) -> int | float:
+        async def call(number: int) -> Any:
             _, listener = await bench.start(
                 bench.job("sandbox_numbers", "add", number, number), caller=f"caller {number % 7}"
             )

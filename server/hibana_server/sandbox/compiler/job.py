@@ -7,14 +7,22 @@ import os
 
 import wasmtime
 
-from hibana_server.domain.modules import Finding, Severity
-from hibana_server.sandbox.compile_frames import Accepted, CompileAnswer, CompileRequest, Refused
+from hibana_server.domain.modules import Finding, ModuleFacts, Severity
+from hibana_server.sandbox.compile_frames import (
+    MAX_SIGNATURES_BYTES,
+    Accepted,
+    CompileAnswer,
+    CompileRequest,
+    Refused,
+)
 from hibana_server.sandbox.compiler.engine_errors import refusal
 from hibana_server.sandbox.engine_settings import profile_of
 from hibana_server.sandbox.gate.errors import Refused as GateRefused
 from hibana_server.sandbox.gate.header import is_component
 from hibana_server.sandbox.gate.inspect import inspect
 from hibana_server.sandbox.gate.memory_export import with_memory_exported
+from hibana_server.sandbox.gate.typing import REASON as WRONG_TYPES
+from hibana_server.sandbox.gate.typing import WrongTypesError, with_types
 from hibana_server.sandbox.worker.engine import compile_config
 
 
@@ -24,10 +32,9 @@ def run(request: CompileRequest) -> CompileAnswer:
     # A longer module was cut off while reading; the gate refuses it by its size.
     if len(data) <= request.policy.wasm_bytes and hashlib.sha256(data).hexdigest() != request.sha256:
         return _refused("DIGEST_MISMATCH", "The stored bytes do not match their digest.", "Upload the module again.")
-    try:
-        facts = inspect(data, request.tier, request.policy)
-    except GateRefused as refused:
-        return Refused(refused.reason, (refused.finding,))
+    facts = _describe(request, data)
+    if isinstance(facts, Refused) or request.output_fd < 0:
+        return facts if isinstance(facts, Refused) else Accepted(facts, 0)
     try:
         # Without the pooling allocator: it reserves far more address space than the walls leave.
         engine = wasmtime.Engine(compile_config(profile_of(facts.convention)))
@@ -42,6 +49,18 @@ def run(request: CompileRequest) -> CompileAnswer:
         return _refused("COMPILE_BUDGET", text, "Make the module smaller.")
     _write(request.output_fd, memoryview(serialized))
     return Accepted(facts, len(serialized))
+
+
+def _describe(request: CompileRequest, data: bytes) -> ModuleFacts | Refused:
+    try:
+        facts = inspect(data, request.tier, request.policy)
+        if request.signatures_fd < 0:
+            return facts
+        return with_types(facts, _read(request.signatures_fd, MAX_SIGNATURES_BYTES).decode())
+    except GateRefused as refused:
+        return Refused(refused.reason, (refused.finding,))
+    except WrongTypesError as wrong:
+        return Refused(WRONG_TYPES, wrong.findings)
 
 
 def out_of_memory(request: CompileRequest) -> Refused:

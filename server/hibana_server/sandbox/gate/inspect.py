@@ -15,6 +15,7 @@ from hibana_server.sandbox.gate.limits import GateLimits, limits_of
 from hibana_server.sandbox.gate.raw import RawExport, RawModule, wit_name
 from hibana_server.sandbox.gate.sections import read_sections
 from hibana_server.sandbox.gate.types import PAGE_BYTES
+from hibana_server.sandbox.gate.typing import without_types
 from hibana_server.sandbox.imports import WASI_MODULE
 
 _CALLABLE_TYPES = frozenset({"i32", "i64", "f32", "f64"})
@@ -33,7 +34,7 @@ def inspect(data: bytes, tier: Tier, policy: TierPolicy) -> ModuleFacts:
     _check_signatures(module, limits)
     imports, findings = judge_imports(module, tier, policy.host_functions)
     memory = module.memories[0] if module.memories else None
-    return ModuleFacts(
+    facts = ModuleFacts(
         convention=convention_of(module),
         exports=tuple(map(_export, module.exports)),
         imports=imports,
@@ -41,6 +42,7 @@ def inspect(data: bytes, tier: Tier, policy: TierPolicy) -> ModuleFacts:
         max_memory_pages=memory.maximum if memory else None,
         findings=(*findings, *_advice(module, policy)),
     )
+    return without_types(facts)
 
 
 def _export(export: RawExport) -> Export:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from hibana_server.domain.modules import Finding, Import, Severity
 from hibana_server.domain.text import clean
 from hibana_server.domain.tiers import Tier
@@ -52,13 +55,47 @@ def _judge(each: RawImport, host_functions: frozenset[str]) -> Granted | NotGran
 def _unsupported_kind(module: RawModule) -> Finding | None:
     """Recognise modules that only run beside JavaScript written for them."""
     for each in module.imports:
-        if each.name.startswith(_NAPI) and not is_glue_module(each.module):
-            return _unsupported("Node's N-API", each, "Use the package's WASI or wasm-bindgen build.")
-        if each.module == "a" and len(each.name) <= 2:
-            return _unsupported(
-                "Emscripten's minified JavaScript glue", each, "Build with -sSTANDALONE_WASM, or with wasi-sdk."
-            )
+        if is_glue_module(each.module):
+            continue
+        for kind in _KINDS:
+            if kind.needs(each.module, each.name):
+                return _unsupported(kind.what, each, kind.fix)
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of module that a host without its JavaScript cannot run."""
+
+    what: str
+    needs: Callable[[str, str], bool]
+    """Tells by module and name whether an import belongs to it."""
+    fix: str
+
+
+_EMSCRIPTEN = ("emscripten_", "_emscripten_", "__syscall_", "invoke_", "__cxa_", "_embind_", "_emval_")
+_KINDS = (
+    _Kind(
+        "Node's N-API",
+        lambda _module, name: name.startswith(_NAPI),
+        "Use the package's WASI or wasm-bindgen build.",
+    ),
+    _Kind(
+        "Emscripten's minified JavaScript glue",
+        lambda module, name: module == "a" and len(name) <= 2,
+        "Build with -sSTANDALONE_WASM, or with wasi-sdk.",
+    ),
+    _Kind(
+        "Emscripten's JavaScript glue",
+        lambda module, name: module == "env" and name.startswith(_EMSCRIPTEN),
+        "Build with -sSTANDALONE_WASM (C++: and without exceptions), or with wasi-sdk.",
+    ),
+    _Kind(
+        "Go's wasm_exec.js",
+        lambda module, _name: module in {"gojs", "go"},
+        "Build with GOOS=wasip1 GOARCH=wasm.",
+    ),
+)
 
 
 def _unsupported(what: str, each: RawImport, fix: str) -> Finding:

@@ -8,6 +8,15 @@ from dataclasses import dataclass, field
 
 from hibana_server.sandbox.frames import LOG, LOG_OVERHEAD, OUTPUT_PIECE, Out
 
+FIRST_OBJECT = 132
+"""Number of the first object: JavaScript has undefined, null, true and false at the four before."""
+MAX_OBJECTS = 1000
+"""Objects of one call at most."""
+
+
+class GuestEnded(Exception):
+    """Ends the guest from inside a host function; the reason stands in the state. Caught by the trampoline."""
+
 
 @dataclass(slots=True)
 class CallState:
@@ -29,6 +38,10 @@ class CallState:
     """Import of JavaScript glue that the guest called."""
     exit_code: int | None = None
     """What a program passed to proc_exit."""
+    thrown_text: str | None = None
+    """What the guest threw, where it threw it by itself."""
+    objects: list[bytes] | None = None
+    """Texts of the objects that JavaScript would hold for it."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def write(self, stream: int, data: bytes) -> bool:
@@ -44,6 +57,22 @@ class CallState:
             self.output_exceeded = True
         self.stop()
         return False
+
+    def keep(self, text: bytes) -> int:
+        """Keep an object and return its number. Ends the guest when it makes too many."""
+        self.objects = self.objects or []
+        if len(self.objects) >= MAX_OBJECTS:
+            self.abort_message = f"the guest made more than {MAX_OBJECTS} JavaScript objects"
+            raise GuestEnded
+        self.objects.append(text)
+        return FIRST_OBJECT + len(self.objects) - 1
+
+    def object_text(self, number: int) -> str:
+        """Return the text of an object, whatever number the guest names."""
+        index, objects = number - FIRST_OBJECT, self.objects or ()
+        if 0 <= index < len(objects):
+            return objects[index].decode("utf-8", "replace")
+        return "an object that is no text"
 
     def log(self, line: bytes, level: int) -> None:
         """Send a log line that is not empty; one that does not fit into the limit ends the guest."""

@@ -7,10 +7,11 @@ import wasmtime
 from hibana_server.sandbox.engine_settings import CORE, Profile
 from hibana_server.sandbox.worker.native import ffi
 
-MEMORIES = CORE.memories
-TABLES = CORE.tables
 GC_HEAPS = 1
 """externref needs a heap."""
+MEMORIES = CORE.memories + GC_HEAPS
+"""That heap is a memory to the engine. The guest has one of its own at most: the gate refuses a second."""
+TABLES = CORE.tables
 STACKS = 1
 """For asynchronous calls, which nobody makes; the default reserves 2 GB of writable address space for a thousand."""
 TABLE_ELEMENTS = 100_000
@@ -44,10 +45,13 @@ def worker_engine() -> wasmtime.Engine:
     try:
         ffi.wasmtime_pooling_allocation_config_total_core_instances_set(pool, CORE.instances)
         ffi.wasmtime_pooling_allocation_config_total_memories_set(pool, MEMORIES)
+        # A slot stays writable when its guest has gone, which counts against the worker's limit on data. So a guest
+        # never gets the other slot because the one that was used last held another module.
+        ffi.wasmtime_pooling_allocation_config_max_unused_warm_slots_set(pool, 0)
         ffi.wasmtime_pooling_allocation_config_total_tables_set(pool, TABLES)
         ffi.wasmtime_pooling_allocation_config_total_gc_heaps_set(pool, GC_HEAPS)
         ffi.wasmtime_pooling_allocation_config_total_stacks_set(pool, STACKS)
-        ffi.wasmtime_pooling_allocation_config_max_memories_per_module_set(pool, MEMORIES)
+        ffi.wasmtime_pooling_allocation_config_max_memories_per_module_set(pool, CORE.memories)
         ffi.wasmtime_pooling_allocation_config_max_tables_per_module_set(pool, TABLES)
         ffi.wasmtime_pooling_allocation_config_table_elements_set(pool, TABLE_ELEMENTS)
         ffi.wasmtime_pooling_allocation_config_max_memory_size_set(pool, GUEST_MEMORY_BYTES)

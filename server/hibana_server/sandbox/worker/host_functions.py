@@ -18,8 +18,10 @@ import wasmtime
 from hibana_server.domain.text import clean, cut_utf8
 from hibana_server.sandbox.imports import WASI_MODULE, WASI_SOCKETS, FunctionType, Provider, judge_function
 from hibana_server.sandbox.imports import Granted as ImportGranted
-from hibana_server.sandbox.worker.call_state import CallState
-from hibana_server.sandbox.worker.native import MEMORY_KIND, NO_FINALIZER, check, core_type, ffi
+from hibana_server.sandbox.worker.call_state import CallState, GuestEnded
+from hibana_server.sandbox.worker.conventions.javascript import known
+from hibana_server.sandbox.worker.guest_memory import GuestMemory
+from hibana_server.sandbox.worker.native import NO_FINALIZER, check, core_type, ffi
 from hibana_server.sandbox.worker.wasi import NOT_SUPPORTED, poll_oneoff
 
 MAX_LOG_BYTES = 4096
@@ -46,49 +48,12 @@ class Linked:
     """Numbers of its own functions, for `Linker.forget`."""
 
 
-class GuestMemory:
-    """The caller's exported memory, looked at anew for each use: it moves and grows."""
-
-    def __init__(self, caller: Any) -> None:
-        self._caller = caller
-
-    def _span(self, pointer: int, length: int) -> int | None:
-        item = ffi.wasmtime_extern_t()
-        if not ffi.wasmtime_caller_export_get(self._caller, b"memory", 6, ctypes.byref(item)):
-            return None
-        if item.kind != MEMORY_KIND:
-            return None
-        context = ffi.wasmtime_caller_context(self._caller)
-        size = ffi.wasmtime_memory_data_size(context, ctypes.byref(item.of.memory))
-        if pointer + length > size:
-            return None
-        base = ffi.wasmtime_memory_data(context, ctypes.byref(item.of.memory))
-        return ctypes.cast(base, ctypes.c_void_p).value or 0
-
-    def read(self, pointer: int, length: int) -> bytes | None:
-        """Return the bytes, or None when they are not all inside the memory."""
-        base = self._span(pointer, length)
-        return None if base is None else ctypes.string_at(base + pointer, length)
-
-    def write(self, pointer: int, data: bytes) -> bool:
-        """Write the bytes; False when they do not fit into the memory."""
-        base = self._span(pointer, len(data))
-        if base is None:
-            return False
-        ctypes.memmove(base + pointer, data, len(data))
-        return True
-
-
-class _Abort(Exception):
-    """Ends the guest from inside a host function; caught by the trampoline."""
-
-
 HostFunction = Callable[[CallState, GuestMemory, list[Any]], Any]
 
 
 def _abort(state: CallState, memory: GuestMemory, arguments: list[Any]) -> None:
     state.abort_message = _abort_text(memory, arguments)
-    raise _Abort
+    raise GuestEnded
 
 
 def _abort_text(memory: GuestMemory, arguments: list[Any]) -> str:
@@ -107,7 +72,7 @@ def _log(state: CallState, memory: GuestMemory, arguments: list[Any]) -> None:
     data = memory.read(pointer & 0xFFFFFFFF, min(length & 0xFFFFFFFF, MAX_LOG_BYTES))
     if data is None:
         state.abort_message = "the guest called env.log with a range outside its memory"
-        raise _Abort
+        raise GuestEnded
     line = _printable(data.decode("utf-8", "replace"))
     if line:
         state.log(cut_utf8(line, MAX_LOG_BYTES).encode(), min(max(level, 0), MAX_LEVEL))
@@ -134,14 +99,14 @@ def _poll(state: CallState, memory: GuestMemory, arguments: list[Any]) -> int:
     if code is None:
         # The guest may return without another check of the epoch, so waiting ends it here.
         state.out_of_time = True
-        raise _Abort
+        raise GuestEnded
     return code
 
 
 def _exit(state: CallState, _memory: GuestMemory, arguments: list[Any]) -> None:
     """End a program. The engine's own knows no exit code above 125, and programs end with 255 for -1."""
     state.exit_code = arguments[0]
-    raise _Abort
+    raise GuestEnded
 
 
 def _no_socket(_state: CallState, _memory: GuestMemory, _arguments: list[Any]) -> int:
@@ -163,7 +128,7 @@ _FUNCTIONS: dict[tuple[str, str], HostFunction] = {
 def _glue(name: str) -> HostFunction:
     def trap(state: CallState, _memory: GuestMemory, _arguments: list[Any]) -> None:
         state.glue_called = name
-        raise _Abort
+        raise GuestEnded
 
     return trap
 
@@ -223,7 +188,7 @@ class Linker:
             if judged.provider is Provider.HOST:
                 granted.add(f"{each.module}.{name}")
             if judged.provider is Provider.GLUE:
-                number = self._add(_glue(f"{each.module}.{name}"), signature)
+                number = self._add(known(name, signature) or _glue(f"{each.module}.{name}"), signature)
                 glue.append(number)
             elif judged.provider is not Provider.WASI or (WASI_MODULE, name) in _FUNCTIONS:
                 key = (each.module, name, signature)
@@ -262,10 +227,14 @@ class Linker:
         try:
             function, signature = self._functions[number or 0]
             arguments = [_take(parameters[i]) for i in range(len(signature.parameters))]
-            value = function(state, GuestMemory(caller), arguments)
-            if signature.results:
+            memory = GuestMemory(caller)
+            value = function(state, memory, arguments)
+            if signature.results and signature.results[0] == "externref":
+                if not memory.refer(results[0], value):
+                    return _trap()
+            elif signature.results:
                 _give(results[0], signature.results[0], value)
-        except _Abort:
+        except GuestEnded:
             return _trap()
         except BaseException as error:  # noqa: BLE001 - nothing may be raised through C code
             state.abort_message = f"a host function failed: {type(error).__name__}"

@@ -11,6 +11,8 @@ import wasmtime
 from hibana_server.sandbox.worker.host_functions import Linker, LinkRefused
 from hibana_server.sandbox.worker.native import core_type, ffi
 
+START_FUNCTIONS = ("_initialize", "__wbindgen_start")
+"""What reactors and wasm-bindgen's libraries want called once before anything else."""
 KINDS = {"i32": 0, "i64": 1, "f32": 2, "f64": 3}
 MAX_MODULES: Final = 256
 """Modules held at most: the engine keeps the file of each open, and a worker may open few (`walls`)."""
@@ -44,6 +46,10 @@ class LoadedModule:
     """Functions of the linker that go with it."""
     memory: bytes | None
     """Name under which the memory is exported (see `gate/memory_export.py`); None where there is none."""
+    references: bytes | None
+    """Name under which a table of references to objects of JavaScript is exported; None where there is none."""
+    starts: tuple[Function, ...] = ()
+    """What runs before the function that is called: exported functions of known names, without parameters."""
     functions: dict[str, Function | None] = field(default_factory=dict)
 
     def function(self, name: str) -> Function | None:
@@ -108,7 +114,10 @@ class ModuleCache:
             linked.granted,
             linked.glue,
             _memory_name(module),
+            _references_name(module),
         )
+        found_starts = (loaded.function(name) for name in START_FUNCTIONS)
+        loaded.starts = tuple(each for each in found_starts if each is not None and not each.parameters)
         evicted = self._make_room(size)
         self._modules[key] = loaded
         self._bytes += size
@@ -128,5 +137,12 @@ class ModuleCache:
 def _memory_name(module: wasmtime.Module) -> bytes | None:
     for export in module.exports:
         if isinstance(export.type, wasmtime.MemoryType):
+            return (export.name or "").encode()
+    return None
+
+
+def _references_name(module: wasmtime.Module) -> bytes | None:
+    for export in module.exports:
+        if isinstance(export.type, wasmtime.TableType) and core_type(export.type.element) == "externref":
             return (export.name or "").encode()
     return None

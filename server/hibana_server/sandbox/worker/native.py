@@ -20,6 +20,10 @@ NO_FINALIZER: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
 """The null pointer where the API takes a finalizer."""
 
 MEMORY_KIND = int(_ffi.WASMTIME_EXTERN_MEMORY.value)
+GLOBAL_KIND = int(_ffi.WASMTIME_EXTERN_GLOBAL.value)
+TABLE_KIND = int(_ffi.WASMTIME_EXTERN_TABLE.value)
+REFERENCE_VALUE = int(_ffi.WASMTIME_EXTERNREF.value)
+"""Kind of a value that is an externref."""
 
 EPOCH_CALLBACK: Any = ctypes.CFUNCTYPE(
     ctypes.c_size_t,
@@ -70,11 +74,12 @@ _CORE_TYPES = (
     ("i64", wasmtime.ValType.i64()),
     ("f32", wasmtime.ValType.f32()),
     ("f64", wasmtime.ValType.f64()),
+    ("externref", wasmtime.ValType.externref()),
 )
 
 
 def core_type(kind: wasmtime.ValType) -> str:
-    """Return the name of a numeric type, `other` for the rest.
+    """Return the name of a numeric type, or `externref`; `other` for the rest.
 
     Asking a type for its own name aborts the process when it is v128.
     """

@@ -39,6 +39,8 @@ class End:
     message: str = ""
     exit_code: int = 0
     backtrace: tuple[str, ...] = ()
+    values: bytes = b""
+    """What a typed function returned, encoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Circumstances:
     """Whether the function was to return something."""
     exit_code: int | None = None
     """What a program passed to proc_exit; None when it did not call it."""
+    thrown_text: str | None = None
+    """What the guest threw through JavaScript's glue; None when it did not."""
 
 
 _BACKTRACE, _CAUSE = "error while executing at wasm backtrace", "Caused by:"
@@ -68,6 +72,11 @@ def timed_out(timeout: float) -> End:
         Outcome.TIMEOUT,
         message=f"the guest ran into its time limit of {timeout:g} s; the record tells the limits that held",
     )
+
+
+def thrown(text: str) -> End:
+    """Make the end of a call whose guest threw an error."""
+    return End(Outcome.TRAP, code="THROWN", message=clean(f"the guest threw an error: {text}", 512))
 
 
 def output_limit() -> End:
@@ -129,6 +138,8 @@ def _stopped(seen: Circumstances) -> End | None:
         return output_limit()
     if seen.abort_message is not None:
         return End(Outcome.TRAP, code="HOST_ABORT", message=clean(seen.abort_message, 512))
+    if seen.thrown_text is not None:
+        return thrown(seen.thrown_text)
     if seen.glue_called is not None:
         name = clean(seen.glue_called)
         return End(

@@ -7,7 +7,19 @@ import threading
 
 import wasmtime
 
-from hibana_server.sandbox.frames import HEADER, MAX_TO_WORKER, Broken, Done, Loaded, Out, Run, Spawn, pack, run_decoder
+from hibana_server.sandbox.frames import (
+    HEADER,
+    MAX_TO_WORKER,
+    Broken,
+    Bulk,
+    Done,
+    Loaded,
+    Out,
+    Run,
+    Spawn,
+    pack,
+    run_decoder,
+)
 from hibana_server.sandbox.worker.runner import Runner
 
 _RECEIVE = 64 * 1024
@@ -25,7 +37,7 @@ class Channel:
         self._lock = threading.Lock()
         self._buffer = memoryview(bytearray(_RECEIVE))
 
-    def send(self, frame: Out | Done | Loaded | Broken) -> None:
+    def send(self, frame: Out | Done | Bulk | Loaded | Broken) -> None:
         """Send a frame; waits while the front is behind."""
         data = pack(frame)
         with self._lock:

@@ -11,12 +11,15 @@ import wasmtime
 
 from hibana_server.domain.executions import Outcome
 from hibana_server.domain.text import clean
-from hibana_server.sandbox.frames import Done, Loaded, Out, Run
+from hibana_server.sandbox.frames import OUTPUT_PIECE, Bulk, Done, Loaded, Out, Run, Typed
 from hibana_server.sandbox.worker.call_state import CallState
+from hibana_server.sandbox.worker.conventions.calling import CALL_ENDS, call_typed, end_of, thrown_text
+from hibana_server.sandbox.worker.conventions.ends import FailedError
+from hibana_server.sandbox.worker.conventions.instance import Instance
 from hibana_server.sandbox.worker.deadline import Deadline
 from hibana_server.sandbox.worker.engine import MEMORIES, TABLE_ELEMENTS, TABLES
 from hibana_server.sandbox.worker.host_functions import Linker, LinkRefused
-from hibana_server.sandbox.worker.module_cache import Function, LoadedModule, ModuleCache
+from hibana_server.sandbox.worker.module_cache import START_FUNCTIONS, Function, LoadedModule, ModuleCache
 from hibana_server.sandbox.worker.native import (
     CONTINUE,
     EPOCH_CALLBACK,
@@ -30,14 +33,25 @@ from hibana_server.sandbox.worker.outcomes import Circumstances, End, from_error
 from hibana_server.sandbox.worker.wasi import set_wasi
 
 PAGE = 65536
-INITIALIZE = "_initialize"
+_PROGRAM_FUNCTIONS = frozenset({"_start", *START_FUNCTIONS})
+"""Before these nothing runs."""
 STOPPED = b"stopped by the service"
+
+
+class _Ended(Exception):
+    """A call with values came to an end that is no failure of the engine's."""
+
+    def __init__(self, end: End) -> None:
+        super().__init__()
+        self.end = end
 
 
 class Runner:
     """The guest's side of a worker. One call at a time, on the thread that `deadline` guards."""
 
-    def __init__(self, engine: wasmtime.Engine, cache_bytes: int, send: Callable[[Out | Done | Loaded], None]) -> None:
+    def __init__(
+        self, engine: wasmtime.Engine, cache_bytes: int, send: Callable[[Out | Done | Bulk | Loaded], None]
+    ) -> None:
         self._engine = engine.ptr()
         self._keep = engine
         self._send = send
@@ -48,6 +62,8 @@ class Runner:
         self._at_tick = EPOCH_CALLBACK(self._ticked)
         self._instance = ffi.wasmtime_instance_t()
         self._extern = ffi.wasmtime_extern_t()
+        self._values = b""
+        """What the typed function that ran last returned."""
 
     def run(self, job: Run) -> None:
         """Carry out a job and send its output and its end."""
@@ -86,6 +102,7 @@ class Runner:
                 memory,
                 evicted,
                 job.key in self._modules,
+                end.values,
             )
         )
 
@@ -118,11 +135,15 @@ class Runner:
             self.deadline.arm(job.timeout, cpu_started)
             try:
                 failed = self._instantiate_and_call(job, loaded, function, context)
+            except _Ended as ended:
+                return ended.end, self._memory(context, loaded)
             finally:
                 self.deadline.disarm()
             memory = self._memory(context, loaded)
             if failed is not None or state.output_exceeded:
                 return self._explain(failed, job, state, memory, wants_results=bool(function.results)), memory
+            if job.typed is not None:
+                return End(Outcome.OK, values=self._values), memory
             return End(Outcome.OK, _results(function)), memory
         finally:
             ffi.wasmtime_store_delete(store)
@@ -136,15 +157,44 @@ class Runner:
         failed = failure(error, trap)
         if failed is not None:
             return failed
-        if loaded.wasi and job.function not in (INITIALIZE, "_start"):
-            initialize = loaded.function(INITIALIZE)
-            if initialize is not None and not initialize.parameters:
-                failed = self._invoke(initialize, context)
+        if loaded.starts and job.function not in _PROGRAM_FUNCTIONS:
+            for start in loaded.starts:
+                failed = self._invoke(start, context)
                 if failed is not None:
                     return failed
+        if job.typed is not None:
+            return self._call_typed(job, job.typed, loaded, context)
         for value, kind, argument in zip(function.arguments, function.parameters, job.arguments, strict=True):
             setattr(value.of, kind, argument)
         return self._invoke(function, context)
+
+    def _call_typed(self, job: Run, typed: Typed, loaded: LoadedModule, context: Any) -> Failure | None:
+        """Call a function by its convention and send what it returned but for the structure, which waits for the end.
+
+        Raises _Ended for what is no failure of the engine's.
+        """
+        state = self._linker.state
+        if state is None:
+            raise AssertionError
+        instance = Instance(
+            context,
+            ctypes.byref(self._instance),
+            loaded,
+            self._invoke,
+            lambda number: thrown_text(context, self._instance, loaded, state, number),
+        )
+        try:
+            structure, pieces = call_typed(instance, job.function, typed)
+        except FailedError as error:
+            return error.failure
+        except CALL_ENDS as error:
+            raise _Ended(end_of(error)) from None
+        if not state.output_exceeded:
+            for piece in pieces:
+                for start in range(0, len(piece), OUTPUT_PIECE):
+                    self._send(Bulk(piece[start : start + OUTPUT_PIECE]))
+        self._values = structure
+        return None
 
     def _invoke(self, function: Function, context: Any) -> Failure | None:
         extern = ctypes.byref(self._extern)
@@ -187,6 +237,7 @@ class Runner:
             memory_limit=job.memory_bytes,
             wants_results=wants_results,
             exit_code=state.exit_code,
+            thrown_text=state.thrown_text,
         )
         if seen.output_exceeded or failed is None:
             # Whatever the guest made of the error code: exit, trap, or return as if nothing had happened.

@@ -1,0 +1,142 @@
+"""Read a list of signatures: `greet: func(name: string) -> string`, as WIT writes functions.
+
+A name that is no word stands in quotes. `;` between signatures may be left out; `//` begins a comment. Besides WIT's
+types the names of JavaScript's arrays of numbers are understood (`Uint8Array`, `ArrayBuffer`), and `Array<s32>` and
+`StaticArray<s32>`, which say more than `list` in AssemblyScript.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from hibana_server.domain.wit import Type, TypeReader, TypeSpellingError, read_type
+from hibana_server.sandbox.shapes.assemblyscript import FORMS
+
+MAX_SIGNATURES = 2000
+MAX_PARAMETERS = 100
+_TOKEN = re.compile(
+    r"(?P<skip>\s+|//[^\n]*|/\*.*?\*/|#[^\n]*)"
+    r'|(?P<quoted>"[^"\n]{0,256}")'
+    r"|(?P<name>[A-Za-z_%$][\w$-]*)|(?P<sign>->|[<>(){},:;])",
+    re.ASCII | re.DOTALL,
+)
+_PLAIN_NAME = re.compile(r"[A-Za-z_][\w-]*\Z", re.ASCII)
+
+
+class SignaturesWrongError(ValueError):
+    """The text is not understood; the message says where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A parameter or result, and the types it may have: the core types of the function decide."""
+
+    name: str
+    types: tuple[Type, ...]
+    form: str = ""
+    problem: str = ""
+    """Why it cannot be passed, in place of types."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A function as the text declares it."""
+
+    name: str
+    parameters: tuple[Slot, ...]
+    result: Slot | None
+    line: int
+
+
+def read_signatures(text: str) -> list[Declared]:
+    """Read a list of signatures. Raises SignaturesWrongError."""
+    reader = _Reader(text)
+    found: list[Declared] = []
+    try:
+        while not reader.at_end:
+            if not reader.take(";"):
+                found.append(reader.signature())
+            if len(found) > MAX_SIGNATURES:
+                raise TypeSpellingError(f"more than {MAX_SIGNATURES} signatures")
+    except TypeSpellingError as error:
+        raise SignaturesWrongError(f"line {reader.line}: {error}") from None
+    return found
+
+
+class _Reader(TypeReader):
+    """Reads signatures."""
+
+    def __init__(self, text: str) -> None:
+        tokens: list[str] = []
+        self._lines: list[int] = []
+        position, line = 0, 1
+        while position < len(text):
+            match = _TOKEN.match(text, position)
+            if match is None:
+                shown = text[position : position + 20].partition("\n")[0]
+                raise SignaturesWrongError(f"line {line}: {shown!r} is not understood")
+            if match["skip"] is None:
+                tokens.append(match[0])
+                self._lines.append(line)
+            line += match[0].count("\n")
+            position = match.end()
+        super().__init__(tokens)
+        self._form = ""
+
+    @property
+    def line(self) -> int:
+        """Number of the line that is read."""
+        return self._lines[min(self._next, len(self._lines) - 1)] if self._lines else 1
+
+    def signature(self) -> Declared:
+        """Read one."""
+        line = self.line
+        name = self.peek()
+        if name.startswith('"'):
+            self._next += 1
+            name = name[1:-1]
+        else:
+            if self.take("export"):
+                name = self.peek()
+            self._next += 1
+            if not _PLAIN_NAME.match(name.removeprefix("%")):
+                raise TypeSpellingError(f"a name is missing before {name!r}" if name else "a name is missing")
+            name = name.removeprefix("%")
+        self.want(":")
+        self.want("func")
+        parameters = self._parameters()
+        result = self._slot("") if self.take("->") else None
+        return Declared(name, tuple(parameters), result, line)
+
+    def _parameters(self) -> list[Slot]:
+        self.want("(")
+        found: list[Slot] = []
+        while not self.take(")"):
+            name = self.name()
+            self.want(":")
+            found.append(self._slot(name))
+            if len(found) > MAX_PARAMETERS:
+                raise TypeSpellingError(f"more than {MAX_PARAMETERS} parameters")
+            if not self.take(","):
+                self.want(")")
+                break
+        return found
+
+    def _slot(self, name: str) -> Slot:
+        self._form = ""
+        type_ = self.type()
+        return Slot(name, (type_,), self._form)
+
+    def other(self, name: str, depth: int) -> Type | None:
+        """Read the name of an array in JavaScript or AssemblyScript."""
+        if name in FORMS:
+            self._form = name
+            return read_type(FORMS[name])
+        if name not in {"Array", "StaticArray"}:
+            return None
+        self.want("<")
+        item = self.type(depth + 1)
+        self.want(">")
+        self._form = name
+        return Type("bytes") if item.kind == "u8" else Type("list", (item,))

@@ -1,0 +1,239 @@
+"""Give a module's functions the types that came with its upload."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from hibana_server.domain.modules import Convention, Export, Finding, ModuleFacts, Parameter, Severity
+from hibana_server.domain.text import clean
+from hibana_server.domain.wit import Type
+from hibana_server.sandbox.gate.declarations import looks_like_declarations, read_declarations
+from hibana_server.sandbox.gate.judgement import MAX_FINDINGS
+from hibana_server.sandbox.gate.signatures import Declared, SignaturesWrongError, Slot, read_signatures
+from hibana_server.sandbox.imports import FunctionType
+from hibana_server.sandbox.shapes import assemblyscript, plain, wasm_bindgen
+
+REASON = "SIGNATURES_INVALID"
+_CORE = {"s32": "i32", "s64": "i64"}
+_FIX = "Correct the types, or leave the function out of them; `hibana inspect` shows what the module exports."
+_SESSION = "is an object of JavaScript or of a class, which a single call cannot keep"
+
+
+class WrongTypesError(Exception):
+    """The types do not fit the module."""
+
+    def __init__(self, findings: tuple[Finding, ...]) -> None:
+        super().__init__()
+        self.findings = findings
+
+
+def with_types(facts: ModuleFacts, text: str) -> ModuleFacts:
+    """Return the description with the functions typed as `text` says, a `.d.ts` or a list of signatures.
+
+    Raises WrongTypesError.
+    """
+    classes: dict[str, list[str]] = {}
+    try:
+        if looks_like_declarations(text):
+            declarations = read_declarations(text)
+            declared, classes = declarations.functions, declarations.classes
+        else:
+            declared = read_signatures(text)
+    except SignaturesWrongError as error:
+        raise WrongTypesError((_wrong(f"The types are not understood: {error}."),)) from None
+    exports = {export.name: export for export in facts.exports}
+    functions = frozenset(exports)
+    wrong: list[Finding] = []
+    for each in declared:
+        try:
+            exports[each.name] = _typed(each, exports.get(each.name), facts.convention, functions)
+        except ValueError as error:
+            wrong.append(_wrong(f"Line {each.line} of the types: {clean(each.name)} {error}."))
+    if wrong:
+        raise WrongTypesError(tuple(wrong[:MAX_FINDINGS]))
+    if not declared and not classes:
+        raise WrongTypesError((_wrong("The types declare no function."),))
+    for name in _of_classes(classes, functions):
+        exports[name] = replace(
+            exports[name], callable=False, note=f"it belongs to a class; what it works on {_SESSION}"
+        )
+    return replace(
+        facts,
+        exports=tuple(exports[export.name] for export in facts.exports),
+        findings=tuple(each for each in facts.findings if each.code != "TYPES_MISSING"),
+        types_sha256=hashlib.sha256(text.encode()).hexdigest(),
+    )
+
+
+def without_types(facts: ModuleFacts) -> ModuleFacts:
+    """Return the description of a module that came without types; tell where they would be of use."""
+    if facts.convention not in _WANTS_TYPES:
+        return facts
+    text = "Which functions take strings and bytes the binary does not tell, so all of them are called with numbers."
+    fix = "Upload it with types: wasm-bindgen's or AssemblyScript's .d.ts, or a list of signatures (see the guests)."
+    return replace(facts, findings=(*facts.findings, Finding(Severity.INFO, "TYPES_MISSING", text, fix)))
+
+
+_WANTS_TYPES = frozenset({Convention.WASM_BINDGEN, Convention.ASSEMBLYSCRIPT, Convention.PACKED_BYTES})
+
+
+def _wrong(text: str) -> Finding:
+    return Finding(Severity.ERROR, REASON, text, _FIX)
+
+
+def _of_classes(classes: dict[str, list[str]], functions: frozenset[str]) -> Iterator[str]:
+    """Yield the exported functions that wasm-bindgen makes of methods."""
+    for name, methods in classes.items():
+        for method in methods:
+            exported = f"{name.lower()}_{'new' if method == 'constructor' else method}"
+            if exported in functions:
+                yield exported
+
+
+def _typed(declared: Declared, export: Export | None, convention: Convention, functions: frozenset[str]) -> Export:
+    """Return an export with its types. Raises ValueError that completes "the function ..."."""
+    if export is None:
+        raise ValueError("is not exported by the module")
+    unknown = next((slot for slot in (*declared.parameters, declared.result) if slot and not slot.types), None)
+    if unknown is not None:
+        where = f"its parameter {unknown.name}" if unknown.name else "its result"
+        return replace(export, callable=False, note=f"{where} ({clean(unknown.problem, 64)}) {_SESSION}")
+    core = FunctionType(
+        tuple(_CORE.get(each.type, each.type) for each in export.parameters),
+        tuple(_CORE.get(each, each) for each in export.results),
+    )
+    problem = "does not have these types"
+    for candidate in _CANDIDATES.get(convention, _PLAIN):
+        found = _resolve(candidate, declared, core)
+        if found is None:
+            continue
+        parameters, results = found
+        wrong = _check(candidate, parameters, results, core, functions)
+        if wrong is None:
+            return _bound(export, candidate, declared.parameters, parameters, results)
+        problem = f"does not have these types: {wrong}"
+    if problem.endswith("types"):
+        problem += ": " + _explain(_CANDIDATES.get(convention, _PLAIN)[0], declared, core, functions)
+    raise ValueError(problem)
+
+
+_PLAIN = (Convention.PACKED_BYTES, Convention.C_STRINGS)
+_CANDIDATES = {
+    Convention.WASM_BINDGEN: (Convention.WASM_BINDGEN,),
+    Convention.ASSEMBLYSCRIPT: (Convention.ASSEMBLYSCRIPT,),
+}
+
+
+def _bound(
+    export: Export,
+    convention: Convention,
+    slots: Iterable[Slot],
+    parameters: tuple[Type, ...],
+    results: tuple[Type, ...],
+) -> Export:
+    spelled = tuple(each.spell() for each in (*parameters, *results))
+    simple = all(each in {"s32", "s64", "f32", "f64"} for each in spelled)
+    # In wasm-bindgen a function of numbers that may throw returns more than its result.
+    words = (len(export.parameters), len(export.results))
+    simple = simple and words == (len(parameters), len(results))
+    forms = zip(slots, parameters, strict=True)
+    return replace(
+        export,
+        parameters=tuple(Parameter(slot.name, type_.spell(), slot.form) for slot, type_ in forms),
+        results=tuple(each.spell() for each in results),
+        callable=True,
+        # Numbers that the binary has as they are need nothing on their way.
+        convention=Convention.CORE if simple else convention,
+        note="",
+    )
+
+
+def _words(convention: Convention) -> Callable[[Type], Iterable[tuple[str, ...]]]:
+    """Return what spells a parameter of a convention in core types."""
+
+    def words(type_: Type) -> Iterable[tuple[str, ...]]:
+        if convention is Convention.WASM_BINDGEN:
+            return wasm_bindgen.words_of(type_)
+        if convention is Convention.ASSEMBLYSCRIPT:
+            core = assemblyscript.core_of(type_)
+            return () if core is None else ((core,),)
+        spelled = plain.parameter_words(convention, type_)
+        return () if spelled is None else (spelled,)
+
+    return words
+
+
+def _resolve(
+    convention: Convention, declared: Declared, core: FunctionType
+) -> tuple[tuple[Type, ...], tuple[Type, ...]] | None:
+    """Choose of the types that each parameter and the result may have those that fit; None where none do."""
+    words = _words(convention)
+    results: Iterable[Type | None] = (None,) if declared.result is None else declared.result.types
+    for result in results:
+        # wasm-bindgen may return through memory, whose address comes first.
+        for skipped in (0, 1) if convention is Convention.WASM_BINDGEN else (0,):
+            types = _assign(declared.parameters, core.parameters[skipped:], words)
+            if types is None:
+                continue
+            found = () if result is None else (result,)
+            if _fits(convention, types, found, core):
+                return types, found
+    return None
+
+
+def _fits(convention: Convention, parameters: tuple[Type, ...], results: tuple[Type, ...], core: FunctionType) -> bool:
+    if convention is Convention.WASM_BINDGEN:
+        return wasm_bindgen.fit(parameters, results[0] if results else None, core) is not None
+    if convention is Convention.ASSEMBLYSCRIPT:
+        return assemblyscript.mismatch(parameters, results, core) is None
+    return plain.returned_word(convention, results) == core.results
+
+
+def _check(
+    convention: Convention,
+    parameters: tuple[Type, ...],
+    results: tuple[Type, ...],
+    core: FunctionType,
+    functions: frozenset[str],
+) -> str | None:
+    """Say what the module lacks for functions of these types; None where it lacks nothing."""
+    if convention in _PLAIN:
+        return plain.mismatch(convention, parameters, results, core, functions)
+    if convention is Convention.ASSEMBLYSCRIPT:
+        return assemblyscript.mismatch(parameters, results, core)
+    shape = wasm_bindgen.fit(parameters, results[0] if results else None, core)
+    needed = {wasm_bindgen.STACK_POINTER} if shape is not None and shape.in_memory else set()
+    if any(map(wasm_bindgen.needs_memory, parameters)):
+        needed.add(wasm_bindgen.MALLOC)
+    missing = sorted(needed - functions)
+    return f"the module does not export {missing[0]}" if missing else None
+
+
+def _explain(convention: Convention, declared: Declared, core: FunctionType, functions: frozenset[str]) -> str:
+    parameters = tuple(slot.types[0] for slot in declared.parameters)
+    results = () if declared.result is None else declared.result.types[:1]
+    found = None
+    if convention in _PLAIN:
+        found = plain.mismatch(convention, parameters, results, core, functions)
+    elif convention is Convention.ASSEMBLYSCRIPT:
+        found = assemblyscript.mismatch(parameters, results, core)
+    return found or f"its core type is ({', '.join(core.parameters)}) -> ({', '.join(core.results)})"
+
+
+def _assign(
+    slots: tuple[Slot, ...], core: tuple[str, ...], words: Callable[[Type], Iterable[tuple[str, ...]]]
+) -> tuple[Type, ...] | None:
+    """Choose a type for each slot so that together they are spelled by these core types."""
+    reached: dict[int, tuple[Type, ...]] = {0: ()}
+    for slot in slots:
+        following: dict[int, tuple[Type, ...]] = {}
+        for position, before in reached.items():
+            for type_ in slot.types:
+                for spelled in words(type_):
+                    end = position + len(spelled)
+                    if core[position:end] == spelled and end <= len(core):
+                        following.setdefault(end, (*before, type_))
+        reached = following
+    return reached.get(len(core))

@@ -1,0 +1,112 @@
+"""wasm-bindgen's two ABIs in core types.
+
+Strings and arrays of numbers are a pointer and a length. Several words are returned as several results, or through an
+area on the guest's stack whose address is the first parameter. A function that may throw returns two words more: the
+thrown object's number, and whether it was thrown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hibana_server.domain.wit import Type
+from hibana_server.sandbox.imports import FunctionType
+from hibana_server.sandbox.shapes.scalars import CORE_OF, element_of
+
+MALLOC, FREE = "__wbindgen_malloc", "__wbindgen_free"
+STACK_POINTER = "__wbindgen_add_to_stack_pointer"
+START = "__wbindgen_start"
+SMALL = frozenset({"bool", "char", "s8", "u8", "s16", "u16", "s32", "u32"})
+NO_SMALL = 0xFFFFFF
+"""What none is where an option of a small number travels as one i32."""
+NO_NUMBER = float(0x1_0000_0001)
+"""What none is where an option of a number travels as one f64."""
+THROWN = ("i32", "i32")
+"""Number of the thrown object, and whether it was thrown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a function's values are laid out."""
+
+    parameters: tuple[tuple[str, ...], ...]
+    """Core types of each."""
+    words: tuple[str, ...]
+    """Core types of the result without what tells of throwing; empty where it returns nothing."""
+    in_memory: bool
+    """Whether the result comes through an area whose address is the first parameter."""
+    may_throw: bool
+    """Whether the words of throwing follow. In memory they may be missing: then they read as zero."""
+
+
+def fit(parameters: tuple[Type, ...], result: Type | None, core: FunctionType) -> Shape | None:
+    """Return how these types are laid out in a function of these core types; None where they cannot be.
+
+    A result<T, E> is the words of T in a function that may throw.
+    """
+    must_throw = result is not None and result.kind == "result"
+    returned = result.items[0] if result is not None and must_throw else result
+    for words in words_of(returned):
+        for in_memory, may_throw in _returns(words, core, must_throw=must_throw):
+            wanted = core.parameters[1:] if in_memory else core.parameters
+            found = _split(parameters, wanted)
+            if found is not None:
+                return Shape(found, words, in_memory, may_throw)
+    return None
+
+
+def needs_memory(type_: Type) -> bool:
+    """Tell whether a parameter is copied to room that the guest gives."""
+    inner = type_.item() if type_.kind == "option" else type_
+    return inner.kind == "string" or element_of(inner) is not None
+
+
+def words_of(type_: Type | None) -> Iterator[tuple[str, ...]]:
+    """Yield the ways in which a type may be spelled in core types."""
+    if type_ is None:
+        yield ()
+        return
+    inner = type_.item() if type_.kind == "option" else type_
+    if inner.kind == "string" or element_of(inner) is not None:
+        yield ("i32", "i32")
+    elif inner.kind not in CORE_OF:
+        return
+    elif type_.kind != "option":
+        yield (CORE_OF[inner.kind],)
+    else:
+        yield ("i32", CORE_OF[inner.kind])
+        if inner.kind in SMALL:
+            yield ("i32",)
+        if CORE_OF[inner.kind] != "i64":
+            yield ("f64",)
+
+
+def _returns(words: tuple[str, ...], core: FunctionType, *, must_throw: bool) -> Iterator[tuple[bool, bool]]:
+    """Yield (in memory, may throw) for every way in which these words may be returned."""
+    if core.results:
+        if core.results == words and not must_throw:
+            yield False, False
+        if core.results == words + THROWN:
+            yield False, True
+        return
+    if not words and not must_throw:
+        yield False, False
+    # One word is returned as it is, unless the function may throw.
+    if core.parameters[:1] == ("i32",):
+        yield True, True
+
+
+def _split(types: tuple[Type, ...], core: tuple[str, ...]) -> tuple[tuple[str, ...], ...] | None:
+    """Give each parameter its share of the core types. The types decide nearly always; where not, the longest fits."""
+    # For each position the first way found to get there, since many parameters may be spelled in two ways each.
+    reached: dict[int, tuple[tuple[str, ...], ...]] = {0: ()}
+    for type_ in types:
+        following: dict[int, tuple[tuple[str, ...], ...]] = {}
+        for position, before in reached.items():
+            for words in words_of(type_):
+                end = position + len(words)
+                if core[position:end] == words and len(core) >= end:
+                    following.setdefault(end, (*before, words))
+        reached = following
+    return reached.get(len(core))

@@ -1,0 +1,167 @@
+"""wasm-bindgen, old and new; `sandbox/shapes/wasm_bindgen.py` tells how values are laid out.
+
+What is passed belongs to the function, as it does in JavaScript. What is returned is copied; nothing is given back,
+since the instance ends with the call.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from hibana_server.domain.wit import BITS, Type
+from hibana_server.domain.wit_values import integer_range
+from hibana_server.sandbox.imports import FunctionType
+from hibana_server.sandbox.shapes.scalars import WIDTHS, element_of
+from hibana_server.sandbox.shapes.wasm_bindgen import (
+    MALLOC,
+    NO_NUMBER,
+    NO_SMALL,
+    STACK_POINTER,
+    THROWN,
+    Shape,
+    fit,
+)
+from hibana_server.sandbox.worker.conventions.ends import BadOutputError, MissingError, ThrownError
+from hibana_server.sandbox.worker.conventions.instance import WORD, Instance
+from hibana_server.sandbox.worker.conventions.scalars import lift, lower, pack_elements, unpack_elements
+from hibana_server.sandbox.worker.conventions.signature import Signature
+
+_LETTERS = {"i32": "i", "i64": "q", "f32": "f", "f64": "d"}
+_STACK_ALIGNMENT = 16
+
+
+class WasmBindgen:
+    """Calls functions as the JavaScript that wasm-bindgen generates does."""
+
+    def call(self, instance: Instance, name: str, signature: Signature, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Call a function. Raises what `ends` holds."""
+        function = instance.function(name)
+        result = signature.results[0] if signature.results else None
+        shape = fit(signature.parameters, result, FunctionType(function.parameters, function.results))
+        if shape is None:
+            raise MissingError(name)
+        lowered: list[int | float] = []
+        for type_, words, value in zip(signature.parameters, shape.parameters, values, strict=True):
+            lowered += _lower(instance, type_, words, value)
+        returned = _call_with_area(instance, name, shape, lowered) if shape.in_memory else _all(instance, name, lowered)
+        if shape.may_throw:
+            *returned, thrown, threw = returned
+            if threw:
+                return (_error(instance, result, thrown & WORD),)
+        if result is None:
+            return ()
+        if result.kind == "result":
+            ok = result.items[0]
+            return ([False, None if ok is None else _lift(instance, ok, shape.words, returned)],)
+        return (_lift(instance, result, shape.words, returned),)
+
+
+def _all(instance: Instance, name: str, lowered: list[int | float]) -> list[Any]:
+    returned = instance.call(name, *lowered)
+    return list(returned) if isinstance(returned, tuple) else [] if returned is None else [returned]
+
+
+def _call_with_area(instance: Instance, name: str, shape: Shape, lowered: list[int | float]) -> list[Any]:
+    """Call a function that writes its result to an area on its stack."""
+    words = (*shape.words, *THROWN)
+    # As C lays structures out. What a function that cannot throw leaves unwritten is zero: nothing was thrown.
+    form = "<" + _padded(words)
+    size = -(-struct.calcsize(form) // _STACK_ALIGNMENT) * _STACK_ALIGNMENT
+    area = instance.pointer(STACK_POINTER, -size)
+    instance.write(area, bytes(size), STACK_POINTER)
+    instance.call(name, area - 2**32 if area >= 2**31 else area, *lowered)
+    found = list(struct.unpack_from(form, instance.read(area, size, "a result")))
+    instance.call(STACK_POINTER, size)
+    return found
+
+
+def _padded(words: tuple[str, ...]) -> str:
+    """Spell a structure for `struct` with the padding that C puts in."""
+    spelled, position = "", 0
+    for word in words:
+        width = 8 if word in {"i64", "f64"} else 4
+        spelled += "x" * (-position % width) + _LETTERS[word]
+        position += -position % width + width
+    return spelled
+
+
+def _error(instance: Instance, result: Type | None, thrown: int) -> Any:
+    text = instance.thrown(thrown)
+    if result is None or result.kind != "result":
+        raise ThrownError(text)
+    return [True, None if result.items[1] is None else text]
+
+
+def _lower(instance: Instance, type_: Type, words: tuple[str, ...], value: Any) -> list[int | float]:
+    inner = type_
+    if type_.kind == "option":
+        inner = type_.item()
+        if value is None:
+            return _none(words)
+        value = value[0]
+    letter = element_of(inner)
+    if inner.kind == "string" or letter is not None:
+        data = value.encode() if inner.kind == "string" else pack_elements(inner, value)
+        width = WIDTHS[letter or "B"]
+        return [_place(instance, data, width), len(data) // width]
+    number = lower(inner, value)
+    if type_.kind != "option" or words == ("i32",):
+        return [number]
+    if len(words) == 2:
+        return [1, number]
+    return [float(number if isinstance(value, str) else value)]  # with its own sign
+
+
+def _none(words: tuple[str, ...]) -> list[int | float]:
+    if len(words) == 1:
+        return [NO_NUMBER if words == ("f64",) else NO_SMALL]
+    return [0, 0 if words[1][0] == "i" else 0.0]
+
+
+def _place(instance: Instance, data: bytes, alignment: int) -> int:
+    """Copy data to room that the guest gives; older releases ask for the size alone."""
+    aligned = len(instance.function(MALLOC).parameters) > 1
+    pointer = instance.pointer(MALLOC, len(data), alignment) if aligned else instance.pointer(MALLOC, len(data))
+    if not pointer:
+        raise BadOutputError(f"had no room for {len(data)} bytes: {MALLOC} returned 0")
+    instance.write(pointer, data, MALLOC)
+    return pointer - 2**32 if pointer >= 2**31 else pointer
+
+
+def _lift(instance: Instance, type_: Type, words: tuple[str, ...], returned: list[Any]) -> Any:
+    if type_.kind != "option":
+        return _lift_one(instance, type_, returned)
+    inner = type_.item()
+    if inner.kind == "string" or element_of(inner) is not None:
+        return [_lift_one(instance, inner, returned)] if returned[0] & WORD else None
+    if len(words) == 2:
+        return [lift(inner, returned[1])] if returned[0] else None
+    value = returned[0]
+    if words == ("i32",):
+        return None if value & WORD == NO_SMALL else [lift(inner, value)]
+    if value == NO_NUMBER:
+        return None
+    if inner.kind not in {"f32", "f64"}:
+        if not float(value).is_integer() or not _in_range(inner.kind, int(value)):
+            raise BadOutputError(f"returned {value}, which is no {inner.kind}")
+        value = int(value)
+    return [lift(inner, value)]
+
+
+def _in_range(kind: str, value: int) -> bool:
+    if kind not in BITS:
+        return True
+    least, most = integer_range(kind)
+    return least <= value <= most
+
+
+def _lift_one(instance: Instance, type_: Type, returned: list[Any]) -> Any:
+    letter = element_of(type_)
+    if type_.kind != "string" and letter is None:
+        return lift(type_, returned[0])
+    pointer, length = returned[0] & WORD, returned[1] & WORD
+    if type_.kind == "string":
+        return instance.text(pointer, length)
+    data = instance.read(pointer, length * WIDTHS[letter or "B"], "an array")
+    return unpack_elements(type_, data)
