@@ -25,6 +25,7 @@ from tests.bench import (
     stdout,
     tokens,
     transfers,
+    values,
 )
 from tests.bench.uploads import TINY, upload
 from tests.framework.server import WITHOUT_QUOTAS, Server
@@ -50,6 +51,7 @@ def main() -> int:
         "history": history.measure,
         "transfers": transfers.measure,
         "tokens": tokens.measure,
+        "values": values.measure,
     }
     chosen = sys.argv[1:] or list(parts)
     figures: dict[str, float] = {}
