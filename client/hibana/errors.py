@@ -258,6 +258,7 @@ BY_REASON: dict[str, type[ServiceError]] = {
     "TOKEN_MISSING": Unauthenticated,
     "TOKEN_INVALID": Unauthenticated,
     "TOKEN_EXPIRED": Unauthenticated,
+    "TOKEN_REVOKED": Unauthenticated,
     "NOT_ALLOWED": PermissionDenied,
     "NOT_RUNNABLE": FailedPrecondition,
     "MODULE_DISABLED": FailedPrecondition,

@@ -12,9 +12,7 @@ import functools
 import gc
 import os
 import resource
-import shutil
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,7 +22,9 @@ from pathlib import Path
 import structlog
 import uvloop
 
+from hibana_server.app_greeting import greet
 from hibana_server.app_identity import opened
+from hibana_server.app_keys import api_keys
 from hibana_server.app_traces import exported_traces, on_done
 from hibana_server.domain.callers import Role
 from hibana_server.domain.errors import Invalid, Unavailable
@@ -36,6 +36,7 @@ from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier, TierPolicy
 from hibana_server.domain.upkeep import RecordUpkeep
 from hibana_server.gateway.ops import OpsApp, OpsServer
 from hibana_server.rpc import server as rpc_server
+from hibana_server.rpc.admin import AdminServices
 from hibana_server.rpc.calls import current_log_fields
 from hibana_server.rpc.executor import ExecutionServices
 from hibana_server.rpc.registry import RegistryServices
@@ -134,7 +135,6 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         lock = lock_data_dir(data_dir)
         stack.callback(lock.release)
         await asyncio.to_thread(upgrade, data_dir)
-        entrance = await stack.enter_async_context(opened(settings, load_or_create_key(data_dir.keys / "token.key")))
         metrics = Metrics()
         traces = await stack.enter_async_context(exported_traces(settings.otel, metrics))
 
@@ -142,6 +142,10 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         stack.push_async_callback(modules.close)
         records = SqliteExecutionStore(data_dir.executions_db)
         stack.push_async_callback(records.close)
+        keys, sources = await stack.enter_async_context(api_keys(settings, modules.api_keys, records.key_uses))
+        entrance = await stack.enter_async_context(
+            opened(settings, load_or_create_key(data_dir.keys / "token.key"), *sources)
+        )
         blobs = await asyncio.to_thread(LocalBlobStore, data_dir.blobs)
         stack.callback(blobs.close)
         lost = await take_over(records)
@@ -189,7 +193,7 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
             executions=ExecutionServices(executions, detached, watching, History(catalog, records), Replay(executions)),
             entrance=entrance,
             metrics=metrics,
-            quotas=quotas,
+            admin=AdminServices(quotas, keys),
             traces=traces,
             access_log=settings.log.access,
             with_reflection=settings.reflection,
@@ -247,7 +251,7 @@ async def _serve_until_signal(settings: Settings) -> None:
             pid=os.getpid(),
             lost_records=service.lost_records,
         )
-        _greet(service)
+        greet(service.listen, service.http, service.data_dir)
         giving_back = asyncio.create_task(give_back())
         await stop.wait()
         giving_back.cancel()
@@ -373,28 +377,3 @@ def _tell_walls(walls: tuple[Wall, ...]) -> None:
     for wall in walls:
         if not wall.stands:
             log.warning("wall_missing", wall=wall.name, detail=wall.detail, fix=wall.fix)
-
-
-def _greet(service: Service) -> None:
-    """Tell a person how to call the service; programs read the `ready` line of the log."""
-    bin_dir = Path(sys.executable).parent
-    # As typed here: plain where the commands are on PATH, otherwise with the directory they are in.
-    prefix = "" if shutil.which("hibana-server") == str(bin_dir / "hibana-server") else f"{_short(bin_dir)}/"
-    ops = f"; http://{service.http}/healthz and /metrics" if service.http else ""
-    text = f"""\
-Hibana serves gRPC on {service.listen}{ops}
-
-  export HIBANA_ADDRESS={service.listen}
-  export HIBANA_TOKEN=$({prefix}hibana-server token --subject you --data-dir {_short(service.data_dir)})
-  {prefix}hibana modules list
-  grpcurl -plaintext -H "authorization: Bearer $HIBANA_TOKEN" {service.listen} list
-
-Ctrl-C stops it; running calls end first.
-"""
-    with contextlib.suppress(OSError):
-        print(text, flush=True)  # noqa: T201 - this is what the person at the terminal waits for
-
-
-def _short(path: Path) -> Path:
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path

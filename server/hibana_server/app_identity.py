@@ -13,6 +13,7 @@ from hibana_server.auth.failures import FailureLimit
 from hibana_server.auth.issuer import Issuer, IssuerRules, check_secret
 from hibana_server.auth.jwks import Jwks
 from hibana_server.auth.peers import Peers, read_rule
+from hibana_server.auth.sources import TokenSource
 from hibana_server.auth.tokens import TokenVerifier
 from hibana_server.domain.callers import Role
 from hibana_server.domain.errors import Invalid
@@ -25,9 +26,12 @@ _MOST_CONNECTIONS = 10_000
 
 
 @asynccontextmanager
-async def opened(settings: Settings, own_key: bytes) -> AsyncIterator[Entrance]:
-    """Make what stands at the door, and keep the provider's keys fresh. Raises Invalid."""
-    verifier, jwks = token_verifier(own_key, settings.jwt)
+async def opened(settings: Settings, own_key: bytes, *sources: TokenSource) -> AsyncIterator[Entrance]:
+    """Make what stands at the door, and keep the provider's keys fresh.
+
+    `sources` judge tokens before the provider that the settings name. Raises Invalid.
+    """
+    verifier, jwks = token_verifier(own_key, settings.jwt, *sources)
     limits = settings.limits
     watching = asyncio.create_task(jwks.watch()) if jwks is not None else None
     try:
@@ -51,10 +55,10 @@ def most_connections() -> int:
     return _MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else max(1, min(soft // 2, _MOST_CONNECTIONS))
 
 
-def token_verifier(own_key: bytes, jwt: JwtSection) -> tuple[TokenVerifier, Jwks | None]:
+def token_verifier(own_key: bytes, jwt: JwtSection, *sources: TokenSource) -> tuple[TokenVerifier, Jwks | None]:
     """Make who verifies tokens, and the keys that have to be kept fresh meanwhile. Raises Invalid."""
     if not jwt.issuers:
-        return TokenVerifier(own_key), None
+        return TokenVerifier(own_key, *sources), None
     verifier: TokenVerifier | None = None
 
     def keys_changed() -> None:
@@ -62,7 +66,8 @@ def token_verifier(own_key: bytes, jwt: JwtSection) -> tuple[TokenVerifier, Jwks
             verifier.forget()
 
     jwks = Jwks(jwt.jwks, jwt.algorithms, keys_changed) if jwt.jwks else None
-    verifier = TokenVerifier(own_key, Issuer(issuer_rules(jwt), secret=shared_secret(jwt), jwks=jwks))
+    issuer = Issuer(issuer_rules(jwt), secret=shared_secret(jwt), jwks=jwks)
+    verifier = TokenVerifier(own_key, *sources, issuer)
     return verifier, jwks
 
 

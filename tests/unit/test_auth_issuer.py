@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from hibana_server.auth import jwks as jwks_module
-from hibana_server.auth.issuer import Issuer, IssuerRules, KeysNeeded, check_secret
+from hibana_server.auth.issuer import Issuer, IssuerRules, check_secret
 from hibana_server.auth.jwks import Jwks, check_source
 from hibana_server.auth.key_set import MAX_BYTES, MAX_KEYS, read_key_set
+from hibana_server.auth.sources import KeysNeeded
 from hibana_server.auth.tokens import TokenVerifier, issue
 from hibana_server.domain.callers import Caller, Role
 from hibana_server.domain.errors import Invalid, Unauthenticated, Unavailable
@@ -59,7 +60,7 @@ def refused(issuer: Issuer, token: str) -> Unauthenticated:
 
 @pytest.mark.parametrize("algorithm", ALL)
 def test_a_key_of_each_kind_verifies(issuer: Issuer, keys: dict[str, SigningKey], algorithm: str) -> None:
-    caller, until = issuer.verify(keys[algorithm].sign(claims()))
+    caller, until, _ = issuer.verify(keys[algorithm].sign(claims()))
     assert caller == Caller("alice", Role.USER)
     assert until > time.time()
 

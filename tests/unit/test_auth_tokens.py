@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hibana_server.auth import tokens
+from hibana_server.auth.sources import Verified
 from hibana_server.auth.tokens import AUDIENCE, ISSUER, LEEWAY, MAX_TOKEN_BYTES, TokenVerifier, issue
 from hibana_server.domain.callers import Caller, Role
 from hibana_server.domain.errors import Unauthenticated
@@ -255,7 +256,7 @@ class Counting(TokenVerifier):
         super().__init__(key)
         self.verified = 0
 
-    def _verify(self, token: str) -> tuple[Caller, float]:
+    def _verify(self, token: str) -> Verified:
         self.verified += 1
         return super()._verify(token)
 

@@ -493,7 +493,7 @@ Global___DeleteGrantResponse: _TypeAlias = DeleteGrantResponse  # noqa: Y015
 
 @_typing.final
 class ApiKey(_message.Message):
-    """A credential for machines. Its secret is stored as a hash."""
+    """A credential for machines: sent like a token, `authorization: Bearer SECRET`. Only a hash of the secret is stored."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -504,12 +504,18 @@ class ApiKey(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     LAST_USED_TIME_FIELD_NUMBER: _builtins.int
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    CREATOR_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Resource name, `apiKeys/{id}`."""
+    """Resource name, `apiKeys/{id}`; the id is the part of the secret between the first and the second `_`."""
     subject: _builtins.str
     """Whom it stands for."""
     display_name: _builtins.str
-    """What it is for, in the owner's words; at most 256 bytes."""
+    """What it is for, in the owner's words; printable, at most 256 bytes."""
+    role: _builtins.str
+    """Role of calls with it: `user`, `service` or `admin`."""
+    creator: _builtins.str
+    """Who made it."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
@@ -520,7 +526,7 @@ class ApiKey(_message.Message):
 
     @_builtins.property
     def last_used_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was last used."""
+        """When it was last used; unset where it never was. Uses of the last minute before a crash may be missing."""
 
     @_builtins.property
     def revoke_time(self) -> _timestamp_pb2.Timestamp:
@@ -536,10 +542,12 @@ class ApiKey(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         last_used_time: _timestamp_pb2.Timestamp | None = ...,
         revoke_time: _timestamp_pb2.Timestamp | None = ...,
+        role: _builtins.str = ...,
+        creator: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "last_used_time", b"last_used_time", "revoke_time", b"revoke_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "expire_time", b"expire_time", "last_used_time", b"last_used_time", "name", b"name", "revoke_time", b"revoke_time", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "creator", b"creator", "display_name", b"display_name", "expire_time", b"expire_time", "last_used_time", b"last_used_time", "name", b"name", "revoke_time", b"revoke_time", "role", b"role", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -555,15 +563,22 @@ class CreateApiKeyRequest(_message.Message):
     TTL_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
     display_name: _builtins.str
-    """What it is for; at most 256 bytes."""
+    """What it is for; printable, at most 256 bytes."""
     subject: _builtins.str
     """Subject; empty means the caller. Others need an admin."""
     request_id: _builtins.str
-    """Id chosen by the caller."""
+    """Id chosen by the caller. A key is made once for it, as long as the key is listed."""
+    role: _builtins.str
+    """Role of calls with it: `user`, `service` or `admin`, none above the caller's own. Empty means `user`, or `service`
+    where a service makes one for itself.
+    """
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """How long it lives; unset means 90 days."""
+        """How long it lives, 1 second to 10 years and at most what the service allows (a year unless its settings say
+        otherwise); unset means the service's default, 90 days.
+        """
 
     def __init__(
         self,
@@ -572,10 +587,11 @@ class CreateApiKeyRequest(_message.Message):
         ttl: _duration_pb2.Duration | None = ...,
         subject: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        role: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "request_id", b"request_id", "subject", b"subject", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "request_id", b"request_id", "role", b"role", "subject", b"subject", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -590,7 +606,9 @@ class CreateApiKeyResponse(_message.Message):
     API_KEY_FIELD_NUMBER: _builtins.int
     SECRET_FIELD_NUMBER: _builtins.int
     secret: _builtins.str
-    """The secret. It is never shown again."""
+    """The secret, to be sent as a bearer token. It is shown here and never again: keep it now, out of logs. Empty in the
+    answer to a copy of a request (same request_id): then revoke the key and make another.
+    """
     @_builtins.property
     def api_key(self) -> Global___ApiKey:
         """The key."""
@@ -618,22 +636,26 @@ class ListApiKeysRequest(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ALL_SUBJECTS_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     """Subject; empty means the caller. Others need an admin."""
     page_size: _builtins.int
     """At most this many; 0 means 50, more than 500 means 500."""
     page_token: _builtins.str
     """`next_page_token` of the answer before."""
+    all_subjects: _builtins.bool
+    """Whether to list the keys of all subjects, for admins; `subject` is empty then."""
     def __init__(
         self,
         *,
         subject: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        all_subjects: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_subjects", b"all_subjects", "page_size", b"page_size", "page_token", b"page_token", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -654,7 +676,7 @@ class ListApiKeysResponse(_message.Message):
     """Keys in all."""
     @_builtins.property
     def api_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApiKey]:
-        """The keys."""
+        """The keys, newest first."""
 
     def __init__(
         self,

@@ -158,33 +158,32 @@ class AdminServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateApiKey(self, request, context):
-        """Makes an API key for oneself, or for others as an admin. The secret is shown once.
+        """Makes an API key for oneself, or for others as an admin. The secret is in this answer and never shown again. No key
+        has a higher role than the caller, and a caller that came with a key makes none unless the operator allows it.
 
-        PERMISSION_DENIED (NOT_ALLOWED). Not safe to retry without a request_id.
-
-        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        PERMISSION_DENIED (NOT_ALLOWED) · NOT_FOUND (another subject, for other callers than admins) · INVALID_ARGUMENT
+        (REQUEST_ID_REUSED) · RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
+        Not safe to retry without a request_id; with one it is, and the answer to a copy has no secret.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListApiKeys(self, request, context):
-        """Lists one's own API keys; admins may ask for others'.
+        """Lists one's own API keys, newest first; admins may ask for others'. Keys that ended are listed for a while.
 
+        NOT_FOUND (another subject, for other callers than admins) · PERMISSION_DENIED (NOT_ALLOWED, all_subjects) ·
         INVALID_ARGUMENT (PAGE_TOKEN_INVALID). Safe to retry.
-
-        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeApiKey(self, request, context):
-        """Revokes an API key at once.
+        """Revokes an API key of one's own, or of others as an admin. Once it is answered, no call begins with this key in any
+        process of the machine; calls that run go on. A key that ended before stays as it is.
 
         NOT_FOUND. Safe to retry.
-
-        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

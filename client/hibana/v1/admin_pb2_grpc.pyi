@@ -75,25 +75,24 @@ class AdminStub:
     UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
     """
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_admin_pb2.CreateApiKeyRequest, _admin_pb2.CreateApiKeyResponse]
-    """Makes an API key for oneself, or for others as an admin. The secret is shown once.
+    """Makes an API key for oneself, or for others as an admin. The secret is in this answer and never shown again. No key
+    has a higher role than the caller, and a caller that came with a key makes none unless the operator allows it.
 
-    PERMISSION_DENIED (NOT_ALLOWED). Not safe to retry without a request_id.
-
-    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    PERMISSION_DENIED (NOT_ALLOWED) · NOT_FOUND (another subject, for other callers than admins) · INVALID_ARGUMENT
+    (REQUEST_ID_REUSED) · RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
+    Not safe to retry without a request_id; with one it is, and the answer to a copy has no secret.
     """
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListApiKeysRequest, _admin_pb2.ListApiKeysResponse]
-    """Lists one's own API keys; admins may ask for others'.
+    """Lists one's own API keys, newest first; admins may ask for others'. Keys that ended are listed for a while.
 
+    NOT_FOUND (another subject, for other callers than admins) · PERMISSION_DENIED (NOT_ALLOWED, all_subjects) ·
     INVALID_ARGUMENT (PAGE_TOKEN_INVALID). Safe to retry.
-
-    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
     """
     RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RevokeApiKeyRequest, _admin_pb2.RevokeApiKeyResponse]
-    """Revokes an API key at once.
+    """Revokes an API key of one's own, or of others as an admin. Once it is answered, no call begins with this key in any
+    process of the machine; calls that run go on. A key that ended before stays as it is.
 
     NOT_FOUND. Safe to retry.
-
-    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
     """
     ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListAuditEntriesRequest, _admin_pb2.ListAuditEntriesResponse]
     """Lists audit entries, newest first. Admins.
@@ -150,25 +149,24 @@ class AdminAsyncStub(AdminStub):
     UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
     """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_admin_pb2.CreateApiKeyRequest, _admin_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
-    """Makes an API key for oneself, or for others as an admin. The secret is shown once.
+    """Makes an API key for oneself, or for others as an admin. The secret is in this answer and never shown again. No key
+    has a higher role than the caller, and a caller that came with a key makes none unless the operator allows it.
 
-    PERMISSION_DENIED (NOT_ALLOWED). Not safe to retry without a request_id.
-
-    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    PERMISSION_DENIED (NOT_ALLOWED) · NOT_FOUND (another subject, for other callers than admins) · INVALID_ARGUMENT
+    (REQUEST_ID_REUSED) · RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
+    Not safe to retry without a request_id; with one it is, and the answer to a copy has no secret.
     """
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListApiKeysRequest, _admin_pb2.ListApiKeysResponse]  # type: ignore[assignment]
-    """Lists one's own API keys; admins may ask for others'.
+    """Lists one's own API keys, newest first; admins may ask for others'. Keys that ended are listed for a while.
 
+    NOT_FOUND (another subject, for other callers than admins) · PERMISSION_DENIED (NOT_ALLOWED, all_subjects) ·
     INVALID_ARGUMENT (PAGE_TOKEN_INVALID). Safe to retry.
-
-    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
     """
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_admin_pb2.RevokeApiKeyRequest, _admin_pb2.RevokeApiKeyResponse]  # type: ignore[assignment]
-    """Revokes an API key at once.
+    """Revokes an API key of one's own, or of others as an admin. Once it is answered, no call begins with this key in any
+    process of the machine; calls that run go on. A key that ended before stays as it is.
 
     NOT_FOUND. Safe to retry.
-
-    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
     """
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListAuditEntriesRequest, _admin_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
     """Lists audit entries, newest first. Admins.
@@ -264,11 +262,12 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.CreateApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.CreateApiKeyResponse, _abc.Awaitable[_admin_pb2.CreateApiKeyResponse]]:
-        """Makes an API key for oneself, or for others as an admin. The secret is shown once.
+        """Makes an API key for oneself, or for others as an admin. The secret is in this answer and never shown again. No key
+        has a higher role than the caller, and a caller that came with a key makes none unless the operator allows it.
 
-        PERMISSION_DENIED (NOT_ALLOWED). Not safe to retry without a request_id.
-
-        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        PERMISSION_DENIED (NOT_ALLOWED) · NOT_FOUND (another subject, for other callers than admins) · INVALID_ARGUMENT
+        (REQUEST_ID_REUSED) · RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
+        Not safe to retry without a request_id; with one it is, and the answer to a copy has no secret.
         """
 
     @_abc_1.abstractmethod
@@ -277,11 +276,10 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.ListApiKeysRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.ListApiKeysResponse, _abc.Awaitable[_admin_pb2.ListApiKeysResponse]]:
-        """Lists one's own API keys; admins may ask for others'.
+        """Lists one's own API keys, newest first; admins may ask for others'. Keys that ended are listed for a while.
 
+        NOT_FOUND (another subject, for other callers than admins) · PERMISSION_DENIED (NOT_ALLOWED, all_subjects) ·
         INVALID_ARGUMENT (PAGE_TOKEN_INVALID). Safe to retry.
-
-        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
         """
 
     @_abc_1.abstractmethod
@@ -290,11 +288,10 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.RevokeApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.RevokeApiKeyResponse, _abc.Awaitable[_admin_pb2.RevokeApiKeyResponse]]:
-        """Revokes an API key at once.
+        """Revokes an API key of one's own, or of others as an admin. Once it is answered, no call begins with this key in any
+        process of the machine; calls that run go on. A key that ended before stays as it is.
 
         NOT_FOUND. Safe to retry.
-
-        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
         """
 
     @_abc_1.abstractmethod

@@ -75,7 +75,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_TOKEN_INVALID: _ErrorReason.ValueType  # 51
     """UNAUTHENTICATED: the credentials do not hold."""
     ERROR_REASON_TOKEN_EXPIRED: _ErrorReason.ValueType  # 52
-    """UNAUTHENTICATED: the token has expired."""
+    """UNAUTHENTICATED: the token or API key has expired."""
+    ERROR_REASON_TOKEN_REVOKED: _ErrorReason.ValueType  # 53
+    """UNAUTHENTICATED: the API key was revoked. Told only to who sends the whole key."""
     ERROR_REASON_NOT_ALLOWED: _ErrorReason.ValueType  # 60
     """PERMISSION_DENIED: the caller may see this, but not do that."""
     ERROR_REASON_NOT_RUNNABLE: _ErrorReason.ValueType  # 70
@@ -177,7 +179,9 @@ ERROR_REASON_TOKEN_MISSING: ErrorReason.ValueType  # 50
 ERROR_REASON_TOKEN_INVALID: ErrorReason.ValueType  # 51
 """UNAUTHENTICATED: the credentials do not hold."""
 ERROR_REASON_TOKEN_EXPIRED: ErrorReason.ValueType  # 52
-"""UNAUTHENTICATED: the token has expired."""
+"""UNAUTHENTICATED: the token or API key has expired."""
+ERROR_REASON_TOKEN_REVOKED: ErrorReason.ValueType  # 53
+"""UNAUTHENTICATED: the API key was revoked. Told only to who sends the whole key."""
 ERROR_REASON_NOT_ALLOWED: ErrorReason.ValueType  # 60
 """PERMISSION_DENIED: the caller may see this, but not do that."""
 ERROR_REASON_NOT_RUNNABLE: ErrorReason.ValueType  # 70

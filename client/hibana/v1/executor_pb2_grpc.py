@@ -29,7 +29,7 @@ class ExecutorStub:
     """Runs exported functions in sandboxes of their own and keeps a record of each run.
 
     Every RPC needs a bearer token in the metadata key `authorization` and can answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED), INVALID_ARGUMENT
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED), INVALID_ARGUMENT
     (INVALID_REQUEST), UNAVAILABLE (SERVICE_UNAVAILABLE, STORAGE_UNAVAILABLE,
     DATABASE_UNAVAILABLE; nothing was run) and INTERNAL. UNAVAILABLE and RESOURCE_EXHAUSTED carry
     `google.rpc.RetryInfo`. The comments below name what comes on top of these.
@@ -99,7 +99,7 @@ class ExecutorServicer:
     """Runs exported functions in sandboxes of their own and keeps a record of each run.
 
     Every RPC needs a bearer token in the metadata key `authorization` and can answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED), INVALID_ARGUMENT
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED), INVALID_ARGUMENT
     (INVALID_REQUEST), UNAVAILABLE (SERVICE_UNAVAILABLE, STORAGE_UNAVAILABLE,
     DATABASE_UNAVAILABLE; nothing was run) and INTERNAL. UNAVAILABLE and RESOURCE_EXHAUSTED carry
     `google.rpc.RetryInfo`. The comments below name what comes on top of these.
@@ -307,7 +307,7 @@ class Executor:
     """Runs exported functions in sandboxes of their own and keeps a record of each run.
 
     Every RPC needs a bearer token in the metadata key `authorization` and can answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED), INVALID_ARGUMENT
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED), INVALID_ARGUMENT
     (INVALID_REQUEST), UNAVAILABLE (SERVICE_UNAVAILABLE, STORAGE_UNAVAILABLE,
     DATABASE_UNAVAILABLE; nothing was run) and INTERNAL. UNAVAILABLE and RESOURCE_EXHAUSTED carry
     `google.rpc.RetryInfo`. The comments below name what comes on top of these.

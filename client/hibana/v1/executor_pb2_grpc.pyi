@@ -30,7 +30,7 @@ class ExecutorStub:
     """Runs exported functions in sandboxes of their own and keeps a record of each run.
 
     Every RPC needs a bearer token in the metadata key `authorization` and can answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED), INVALID_ARGUMENT
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED), INVALID_ARGUMENT
     (INVALID_REQUEST), UNAVAILABLE (SERVICE_UNAVAILABLE, STORAGE_UNAVAILABLE,
     DATABASE_UNAVAILABLE; nothing was run) and INTERNAL. UNAVAILABLE and RESOURCE_EXHAUSTED carry
     `google.rpc.RetryInfo`. The comments below name what comes on top of these.
@@ -143,7 +143,7 @@ class ExecutorAsyncStub(ExecutorStub):
     """Runs exported functions in sandboxes of their own and keeps a record of each run.
 
     Every RPC needs a bearer token in the metadata key `authorization` and can answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED), INVALID_ARGUMENT
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED), INVALID_ARGUMENT
     (INVALID_REQUEST), UNAVAILABLE (SERVICE_UNAVAILABLE, STORAGE_UNAVAILABLE,
     DATABASE_UNAVAILABLE; nothing was run) and INTERNAL. UNAVAILABLE and RESOURCE_EXHAUSTED carry
     `google.rpc.RetryInfo`. The comments below name what comes on top of these.
@@ -252,7 +252,7 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
     """Runs exported functions in sandboxes of their own and keeps a record of each run.
 
     Every RPC needs a bearer token in the metadata key `authorization` and can answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED), INVALID_ARGUMENT
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED), INVALID_ARGUMENT
     (INVALID_REQUEST), UNAVAILABLE (SERVICE_UNAVAILABLE, STORAGE_UNAVAILABLE,
     DATABASE_UNAVAILABLE; nothing was run) and INTERNAL. UNAVAILABLE and RESOURCE_EXHAUSTED carry
     `google.rpc.RetryInfo`. The comments below name what comes on top of these.

@@ -34,7 +34,7 @@ class ModuleRegistryStub:
     the caller may not see answer the same NOT_FOUND.
 
     Every RPC needs a bearer token in the metadata key `authorization` and can answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED), INVALID_ARGUMENT
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED), INVALID_ARGUMENT
     (INVALID_REQUEST), UNAVAILABLE (SERVICE_UNAVAILABLE, STORAGE_UNAVAILABLE,
     DATABASE_UNAVAILABLE) and INTERNAL. UNAVAILABLE and RESOURCE_EXHAUSTED carry
     `google.rpc.RetryInfo`. The comments below name what comes on top of these.
@@ -137,7 +137,7 @@ class ModuleRegistryServicer:
     the caller may not see answer the same NOT_FOUND.
 
     Every RPC needs a bearer token in the metadata key `authorization` and can answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED), INVALID_ARGUMENT
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED), INVALID_ARGUMENT
     (INVALID_REQUEST), UNAVAILABLE (SERVICE_UNAVAILABLE, STORAGE_UNAVAILABLE,
     DATABASE_UNAVAILABLE) and INTERNAL. UNAVAILABLE and RESOURCE_EXHAUSTED carry
     `google.rpc.RetryInfo`. The comments below name what comes on top of these.
@@ -404,7 +404,7 @@ class ModuleRegistry:
     the caller may not see answer the same NOT_FOUND.
 
     Every RPC needs a bearer token in the metadata key `authorization` and can answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED), INVALID_ARGUMENT
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED), INVALID_ARGUMENT
     (INVALID_REQUEST), UNAVAILABLE (SERVICE_UNAVAILABLE, STORAGE_UNAVAILABLE,
     DATABASE_UNAVAILABLE) and INTERNAL. UNAVAILABLE and RESOURCE_EXHAUSTED carry
     `google.rpc.RetryInfo`. The comments below name what comes on top of these.

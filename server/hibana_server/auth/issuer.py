@@ -11,16 +11,12 @@ import jwt
 from hibana_server.auth.claims import ClaimRules
 from hibana_server.auth.jwks import Jwks
 from hibana_server.auth.key_set import Key
-from hibana_server.domain.callers import Caller
+from hibana_server.auth.sources import KeysNeeded, Verified
 from hibana_server.domain.errors import Unauthenticated, Unavailable
 
 MIN_SECRET_BYTES = 32
 """RFC 7518 asks for a key as long as the digest."""
 _NEXT = "get a fresh one from its issuer"
-
-
-class KeysNeeded(Exception):
-    """The token may be good: the issuer's keys have to be fetched first (`Issuer.refresh`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +50,16 @@ class Issuer:
         if self._jwks is not None:
             await self._jwks.refresh()
 
-    def verify(self, token: str) -> tuple[Caller, float]:
-        """Return the caller, and until when (seconds since 1970).
+    async def judge(self, token: str) -> Verified:
+        """Return who calls with a token that needs keys fetched anew. Raises Unauthenticated, Unavailable."""
+        await self.refresh()
+        try:
+            return self.verify(token)
+        except KeysNeeded:
+            raise Unauthenticated(f"the token is not valid here; {_NEXT}") from None
+
+    def verify(self, token: str) -> Verified:
+        """Return who calls with a token.
 
         Raises Unauthenticated, Unavailable where there are no keys, KeysNeeded where one may have been added.
         """
@@ -66,7 +70,7 @@ class Issuer:
             raise Unauthenticated(f"the token has expired; {_NEXT}", reason="TOKEN_EXPIRED") from None
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise Unauthenticated(f"the token is not valid here; {_NEXT}") from None
-        return self._rules.claims.caller(claims), expires
+        return Verified(self._rules.claims.caller(claims), expires)
 
     def _candidates(self, token: str) -> Iterable[Key]:
         """Return the keys that may have signed it. What the token says of itself chooses among them, no algorithm."""

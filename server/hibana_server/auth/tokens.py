@@ -8,12 +8,11 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from typing import Protocol
 
 import jwt
 
 from hibana_server.auth.claims import proper_subject
-from hibana_server.auth.issuer import KeysNeeded
+from hibana_server.auth.sources import TokenSource, Verified
 from hibana_server.domain.callers import Caller, Role
 from hibana_server.domain.errors import Unauthenticated
 
@@ -28,25 +27,6 @@ _hash = hashlib.blake2b
 _MAKE_ONE = "make one with `hibana-server token --subject NAME --data-dir DIR`, where DIR is this server's"
 
 
-class TokenSource(Protocol):
-    """Somebody whose tokens stand for callers here, besides the service itself."""
-
-    def accepts(self, token: str, issuer: object, /) -> bool:
-        """Tell whether this source alone judges a token; `issuer` is whom it claims to be from, not verified."""
-        ...
-
-    def verify(self, token: str) -> tuple[Caller, float]:
-        """Return the caller, and until when (seconds since 1970).
-
-        Raises Unauthenticated, Unavailable, and `issuer.KeysNeeded` where `refresh` may change the answer.
-        """
-        ...
-
-    async def refresh(self) -> None:
-        """Fetch the keys anew. Raises Unavailable."""
-        ...
-
-
 class TokenVerifier:
     """Verifies tokens. Verified ones are kept by hash until they expire: repeated calls cost no cryptography."""
 
@@ -54,36 +34,37 @@ class TokenVerifier:
         """Take the service's own key, and other sources in the order in which they are asked."""
         self._key = key
         self._sources = sources
-        self._verified: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
+        self._verified: OrderedDict[bytes, Verified] = OrderedDict()
 
     def verify(self, token: str) -> Caller:
         """Return the caller a token stands for.
 
-        Raises Unauthenticated, whose message tells nothing about the key; Unavailable and `issuer.KeysNeeded` where
-        the issuer's keys are not there.
+        Raises Unauthenticated, whose message tells nothing about the key; Unavailable; and `sources.KeysNeeded` where
+        `judge` may know.
         """
         digest = _hash(token.encode("utf-8", "surrogatepass")).digest()
         kept = self._verified.get(digest)
-        if kept is not None and time.time() < kept[1]:
-            return kept[0]
+        if kept is not None:
+            now = time.time()
+            if now < kept[1] and (kept[2] is None or kept[2].used(now)):
+                return kept[0]
         if len(token) > MAX_TOKEN_BYTES:
             raise Unauthenticated(f"the token is longer than {MAX_TOKEN_BYTES} bytes; {_MAKE_ONE}")
         self._verified.pop(digest, None)
-        caller, expires = self._verify(token)
-        self._verified[digest] = (caller, expires)
+        return self._keep(digest, self._verify(token))
+
+    async def judge(self, token: str) -> Caller:
+        """Return the caller of a token for which `verify` raised KeysNeeded. Raises Unauthenticated, Unavailable."""
+        source = self._source(token)
+        if source is None:
+            return self.verify(token)
+        return self._keep(_hash(token.encode("utf-8", "surrogatepass")).digest(), await source.judge(token))
+
+    def _keep(self, digest: bytes, verified: Verified) -> Caller:
+        self._verified[digest] = verified
         if len(self._verified) > _KEPT:
             self._verified.popitem(last=False)
-        return caller
-
-    async def verify_with_fresh_keys(self, token: str) -> Caller:
-        """Return the caller of a token for which `verify` needs keys. Raises Unauthenticated, Unavailable."""
-        source = self._source(token)
-        if source is not None:
-            await source.refresh()
-        try:
-            return self.verify(token)
-        except KeysNeeded:
-            raise Unauthenticated(f"the token is not valid here; {_MAKE_ONE}") from None
+        return verified.caller
 
     def forget(self) -> None:
         """Verify every token anew: keys were replaced."""
@@ -96,7 +77,7 @@ class TokenVerifier:
         issuer = _claimed_issuer(token)
         return next((source for source in self._sources if source.accepts(token, issuer)), None)
 
-    def _verify(self, token: str) -> tuple[Caller, float]:
+    def _verify(self, token: str) -> Verified:
         source = self._source(token)
         if source is not None:
             return source.verify(token)
@@ -116,7 +97,7 @@ class TokenVerifier:
             raise Unauthenticated(f"the token has expired; {_MAKE_ONE}", reason="TOKEN_EXPIRED") from None
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise Unauthenticated(f"the token is not valid here; {_MAKE_ONE}") from None
-        return Caller(proper_subject(claims.get("sub")), _role(claims.get("role"))), expires
+        return Verified(Caller(proper_subject(claims.get("sub")), _role(claims.get("role"))), expires)
 
 
 def issue(key: bytes, subject: str, role: Role, ttl: float) -> str:
@@ -134,6 +115,8 @@ def issue(key: bytes, subject: str, role: Role, ttl: float) -> str:
 
 
 def _claimed_issuer(token: str) -> object:
+    if token.count(".") != 2:
+        return None  # no JWT
     try:
         claims = jwt.decode(token, options={"verify_signature": False})
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError):

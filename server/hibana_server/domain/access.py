@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from hibana_server.domain.callers import Caller
+from hibana_server.domain.callers import Caller, Role
 from hibana_server.domain.errors import FailedPrecondition, HibanaError, NotFound, PermissionDenied
 from hibana_server.domain.modules import Module, Status
 from hibana_server.domain.tiers import Tier
@@ -22,6 +22,7 @@ UNKNOWN_MODULE = (
 UNKNOWN_VERSION = "no such version of this module; `hibana modules versions` lists those that are there"
 UNKNOWN_RECORD = "no such execution, or not one of yours; `hibana executions list` shows those that are"
 UNKNOWN_SUBJECT = "no such subject, or not you; leave the subject out to ask for yourself"
+UNKNOWN_KEY = "no such API key, or not one of yours; `hibana keys list` shows those that are"
 
 
 class Action(Enum):
@@ -66,6 +67,17 @@ class Belonging:
 
 
 @dataclass(frozen=True, slots=True)
+class NewKey:
+    """An API key as it would be."""
+
+    owner: str
+    """Subject."""
+    role: Role
+    made_by_keys: bool = False
+    """Whether the operator lets callers that came with a key make keys."""
+
+
+@dataclass(frozen=True, slots=True)
 class Granted:
     """Yes."""
 
@@ -90,11 +102,12 @@ _INVISIBLE_VERSION = Denied(UNKNOWN_VERSION, visible=False, unknown=UNKNOWN_VERS
 
 
 def decide(
-    caller: Caller, action: Action, about: Module | Belonging | None = None, *, published: bool = True
+    caller: Caller, action: Action, about: Module | Belonging | NewKey | None = None, *, published: bool = True
 ) -> Decision:
     """Decide whether the caller may do this.
 
-    `about` is the module (for CREATE as it would be), what belongs to a caller, or None for OPERATE;
+    `about` is the module (for CREATE as it would be), what belongs to a caller (a new key as it would be), or None for
+    OPERATE;
     `published` tells whether the version that is meant was ever live, where one is meant.
     """
     if isinstance(about, Module):
@@ -103,9 +116,24 @@ def decide(
         if action is Action.OPERATE and caller.is_admin:
             return GRANTED
         return Denied("this is for admins; use an admin's token, or ask an operator to do it", visible=True)
+    if isinstance(about, NewKey):
+        return _decide_new_key(caller, action, about)
     if action in (Action.READ, Action.CHANGE) and (caller.is_admin or about.owner == caller.subject):
         return GRANTED
     return Denied(about.unknown, visible=False, unknown=about.unknown)
+
+
+def _decide_new_key(caller: Caller, action: Action, about: NewKey) -> Decision:
+    if action is not Action.CHANGE or not (caller.is_admin or about.owner == caller.subject):
+        return Denied(UNKNOWN_SUBJECT, visible=False, unknown=UNKNOWN_SUBJECT)
+    if caller.key and not about.made_by_keys:
+        # Whoever stole a key would otherwise outlive its revocation with another.
+        return Denied(
+            "an API key makes no API keys here; use a token, or ask the operator (keys.made_by_keys)", visible=True
+        )
+    if about.role.rank > caller.role.rank:
+        return Denied(f"a key's role cannot be above its maker's; yours is {caller.role}", visible=True)
+    return GRANTED
 
 
 def in_charge(caller: Caller, tier: Tier, owner: str) -> bool:
@@ -210,7 +238,12 @@ def unknown_version() -> HibanaError:
     return refusal(_INVISIBLE_VERSION)
 
 
-def require(caller: Caller, action: Action, about: Module | Belonging | None = None) -> None:
+def unknown_key() -> HibanaError:
+    """Return the error about an API key that is not there: the one that somebody else's gets."""
+    return refusal(Denied(UNKNOWN_KEY, visible=False, unknown=UNKNOWN_KEY))
+
+
+def require(caller: Caller, action: Action, about: Module | Belonging | NewKey | None = None) -> None:
     """Raise what a denial means to this caller, if it is one."""
     decision = decide(caller, action, about)
     if isinstance(decision, Denied):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hibana_server.domain.words import Word
 
@@ -14,6 +14,14 @@ class Role(Word):
     ADMIN = "admin"
     SERVICE = "service"
 
+    @property
+    def rank(self) -> int:
+        """Place among the roles: a service has a user's rights and other quotas, an admin has all."""
+        return _RANKS.index(self)
+
+
+_RANKS = (Role.USER, Role.SERVICE, Role.ADMIN)
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -21,6 +29,8 @@ class Caller:
 
     subject: str
     role: Role
+    key: str = field(default="", compare=False)
+    """Id of the API key it came with; empty for other credentials. Who calls is the same with and without one."""
 
     def __hash__(self) -> int:
         """Hash the subject alone: text keeps its hash, and few subjects call with two roles."""

@@ -60,6 +60,8 @@ class CurrentCall:
             "request_id": self.request_id,
             "caller": self.caller.subject if self.caller else "",
         }
+        if self.caller and self.caller.key:
+            fields["api_key"] = self.caller.key
         if self.peer:
             fields["peer"] = self.peer
         if self.execution:

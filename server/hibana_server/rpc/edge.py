@@ -17,7 +17,7 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
 
-from hibana_server.auth.issuer import KeysNeeded
+from hibana_server.auth.sources import KeysNeeded
 from hibana_server.domain.access import Action, require
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import Exhausted, HibanaError, Internal, Invalid, Unauthenticated
@@ -42,7 +42,7 @@ Read = Callable[[bytes], Message]
 """Makes a message of its bytes. Raises DecodeError."""
 
 _AUTHORIZATION = "authorization"
-_FAILURES = frozenset({"TOKEN_INVALID", "TOKEN_EXPIRED"})
+_FAILURES = frozenset({"TOKEN_INVALID", "TOKEN_EXPIRED", "TOKEN_REVOKED"})
 """Reasons of those who tried credentials. Without any nothing was tried."""
 _MAKE_ONE = "send `authorization: Bearer TOKEN`; make a token with `hibana-server token --subject NAME --data-dir DIR`"
 
@@ -107,7 +107,7 @@ class Edge(grpc.GenericRpcHandler):
                 self._quotas.account(caller).request()
                 call.counted = True
         except KeysNeeded:
-            return self._judge_inside(handler, call, lambda _context: self._verifier.verify_with_fresh_keys(token))
+            return self._judge_first(handler, call, token)
         except HibanaError as error:
             return self._refuse(call, error)
         except Exception:
@@ -136,7 +136,7 @@ class Edge(grpc.GenericRpcHandler):
     def _judge_inside(
         self, handler: Handler, call: CurrentCall, judge: Callable[[Context], Awaitable[Caller]]
     ) -> Handler:
-        """Serve a call whose caller can be told only with the connection at hand, or after keys have been fetched."""
+        """Serve a call whose caller can be told only with the connection at hand."""
         inner = _method_of(handler)
 
         async def serve(received: Any, context: Context) -> Any:
@@ -148,6 +148,36 @@ class Edge(grpc.GenericRpcHandler):
             return await inner(received, context)
 
         return _maker(handler)(serve, request_deserializer=None, response_serializer=handler.response_serializer)
+
+    def _judge_first(self, handler: Handler, call: CurrentCall, token: str) -> Handler:
+        """Serve a call whose caller is told by something that has to be fetched.
+
+        Until then nobody knows whether it may call at all, so its request is not read: on the wire every RPC is a
+        stream each way, and of streams grpc leaves the reading to the method.
+        """
+        inner = _method_of(handler)
+
+        async def serve(requests: AsyncIterator[Any], context: Context) -> None:
+            try:
+                call.caller = await self._verifier.judge(token)
+            except HibanaError as error:
+                await self._turn_away(call, context, error)
+            except Exception:
+                log.exception("defect", method=call.method)
+                await self._turn_away(call, context, _defect(call))
+            CURRENT.set(call)
+            received: Any = requests
+            if not handler.request_streaming:
+                received = await anext(requests, None)
+                if received is None:
+                    await self._turn_away(
+                        call, context, Invalid("the call ended without its request; send one message")
+                    )
+            answer = await inner(received, context)
+            if not handler.response_streaming:
+                await context.write(answer)
+
+        return grpc.stream_stream_rpc_method_handler(serve, response_serializer=handler.response_serializer)
 
     async def _peer(self, context: Context) -> Caller:
         return self._entrance.peers.caller(identities(context.auth_context()))

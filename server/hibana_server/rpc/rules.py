@@ -251,11 +251,12 @@ _TABLE: dict[type[Message], Mapping[str, Rule]] = {
     admin.DeleteGrantRequest: {"name": text(256, required=True, accepted="modules/UID/grants/GRANT")},
     admin.CreateApiKeyRequest: {
         "display_name": text(256),
-        "ttl": duration(60, 10 * 365 * 86400),
+        "ttl": duration(1, 10 * 365 * 86400),
         "subject": _SUBJECT,
         "request_id": _REQUEST_ID,
+        "role": text(16),
     },
-    admin.ListApiKeysRequest: {"subject": _SUBJECT, **_PAGE},
+    admin.ListApiKeysRequest: {"subject": _SUBJECT, **_PAGE, "all_subjects": ANYTHING},
     admin.RevokeApiKeyRequest: {"name": text(256, required=True, accepted="apiKeys/ID")},
     admin.ListAuditEntriesRequest: {**_PAGE, "subject": _SUBJECT, "resource": _REFERENCE_FILTER},
 }

@@ -17,13 +17,12 @@ from hibana.v1 import (
     module_registry_pb2,
     module_registry_pb2_grpc,
 )
-from hibana_server.rpc.admin import AdminServicer
+from hibana_server.rpc.admin import AdminServicer, AdminServices
 from hibana_server.rpc.edge import Edge
 from hibana_server.rpc.entrance import Entrance
 from hibana_server.rpc.executor import ExecutionServices, ExecutorServicer
 from hibana_server.rpc.registry import ModuleRegistryServicer, RegistryServices
 from hibana_server.rpc.tls import Credentials
-from hibana_server.services.quotas import Quotas
 from hibana_server.telemetry.metrics import Metrics
 from hibana_server.telemetry.traces import Traces
 
@@ -83,9 +82,9 @@ def build(
     *,
     registry: RegistryServices,
     executions: ExecutionServices,
+    admin: AdminServices,
     entrance: Entrance,
     metrics: Metrics,
-    quotas: Quotas,
     traces: Traces | None,
     access_log: bool,
     with_reflection: bool,
@@ -94,12 +93,12 @@ def build(
     """Build the server; ports are added and it is started by whoever called this."""
     server = grpc.aio.server(options=(*_OPTIONS, ("grpc.max_allowed_incoming_connections", entrance.connections)))
     # What the generated functions register with; it passes for a server as far as they ask.
-    edge: Any = Edge(entrance, metrics, quotas=quotas, access_log=access_log, traces=traces)
+    edge: Any = Edge(entrance, metrics, quotas=admin.quotas, access_log=access_log, traces=traces)
     module_registry_pb2_grpc.add_ModuleRegistryServicer_to_server(
         ModuleRegistryServicer(registry, upload_stall_seconds), edge
     )
     executor_pb2_grpc.add_ExecutorServicer_to_server(ExecutorServicer(executions), edge)
-    admin_pb2_grpc.add_AdminServicer_to_server(AdminServicer(quotas), edge)
+    admin_pb2_grpc.add_AdminServicer_to_server(AdminServicer(admin), edge)
     health_service = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_service, edge)
     if with_reflection:

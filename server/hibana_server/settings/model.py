@@ -26,6 +26,8 @@ from hibana_server.settings.history import HistorySection
 from hibana_server.settings.history import rules as history_rules
 from hibana_server.settings.identity import JwtSection, LimitsSection
 from hibana_server.settings.identity import rules as identity_rules
+from hibana_server.settings.keys import KeysSection
+from hibana_server.settings.keys import rules as key_rules
 from hibana_server.settings.quotas import AdminQuotaSection, QuotaSection, ServiceQuotaSection
 from hibana_server.settings.quotas import rules as quota_rules
 
@@ -178,6 +180,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """TLS of the gRPC port."""
     jwt: JwtSection = JwtSection()
     """Tokens of an identity provider."""
+    keys: KeysSection = KeysSection()
+    """API keys."""
     limits: LimitsSection = LimitsSection()
     """What strangers and large requests may take up."""
     otel: OtelSection = OtelSection()
@@ -286,6 +290,7 @@ def _check(settings: Settings) -> None:
     )
     rules += detached_rules(settings.detached)
     rules += (*identity_rules(settings.jwt, settings.limits),)
+    rules += key_rules(settings.keys)
     rules += executions_rules(settings.executions)
     rules += history_rules(settings.history)
     for section in ("gate_user", "gate_admin", "gate_system"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from google.protobuf import struct_pb2
 from hibana.v1 import executor_pb2, module_pb2, module_registry_pb2
 from hibana_server.domain.callers import Role
 from tests.framework.server import Server
-from tests.framework.stubs import Stubs
+from tests.framework.stubs import Stubs, connect
 from tests.framework.wasm import wat
 
 GUESTS = Path(__file__).parents[2] / "guests"
@@ -106,3 +106,17 @@ async def system_module(server: Server) -> str:
     await create(stubs, "sums", guest("client_numbers"), tier=module_pb2.TIER_SYSTEM)
     await stubs.close()
     return "system/sums"
+
+
+@pytest.fixture
+async def use(server: Server) -> AsyncIterator[Callable[[str], Stubs]]:
+    """Open channels that send a key, or whatever text."""
+    opened: list[Stubs] = []
+
+    def make(secret: str) -> Stubs:
+        opened.append(connect(server.address, secret))
+        return opened[-1]
+
+    yield make
+    for stubs in opened:
+        await stubs.close()

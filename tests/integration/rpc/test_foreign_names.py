@@ -16,7 +16,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from hibana.v1 import module_pb2, module_registry_pb2
+from hibana.v1 import admin_pb2, module_pb2, module_registry_pb2
+from hibana_server.domain import key_text
 from hibana_server.rpc.access_rules import ACCESS_RULES, About
 from tests.framework.refusals import METHODS, Refusal, call, path, refused
 from tests.framework.stubs import Stubs
@@ -26,7 +27,7 @@ NO_NAMES = {
     # Words of the caller's own, filters, and what answers tell.
     *("request_id", "etag", "page_token", "function", "argv", "text", "name_prefix", "display_name", "description"),
     *("sha256", "signatures", "allowed_users", "uid", "module_name", "reference", "live_version", "paths", "hosts"),
-    *("host_function", "string_value", "code", "message", "creator", "resource"),
+    *("host_function", "string_value", "code", "message", "creator", "resource", "role"),
     # Subjects are known to whoever names them; whose records and modules one sees is asked of the lists.
     *("owner", "new_owner", "subject", "caller"),
 }
@@ -117,6 +118,7 @@ async def theirs(server: Any) -> dict[str, str]:
     owner = server.stubs("names-owner")
     stored = await create(owner, "private", guest("client_numbers"))
     run = (await invoke(owner, "user/private", "nothing")).execution
+    key = (await owner.admin.CreateApiKey(admin_pb2.CreateApiKeyRequest())).api_key.name
     await owner.close()
     return {
         stored.module.name: f"modules/{uuid.uuid4()}",
@@ -125,7 +127,7 @@ async def theirs(server: Any) -> dict[str, str]:
         "user/names-owner/private@1.0.0": "user/names-owner/nothing@1.0.0",
         run: f"executions/{uuid.uuid4()}",
         f"{stored.module.name}/grants/1": f"modules/{uuid.uuid4()}/grants/1",
-        "apiKeys/1": "apiKeys/2",
+        key: f"apiKeys/{key_text.make()[0]}",
     }
 
 

@@ -124,9 +124,6 @@ LATER = {
     "CreateGrant",
     "ListGrants",
     "DeleteGrant",
-    "CreateApiKey",
-    "ListApiKeys",
-    "RevokeApiKey",
     "ListAuditEntries",
 }
 FILLED = {"module": "user/m", "version": "user/m@1", "name": "executions/x", "subject": "bob"}

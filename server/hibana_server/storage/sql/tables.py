@@ -126,6 +126,30 @@ quotas = Table(
     Index(None, "revision"),
 )
 
+# Credentials for machines. What is stored of a key is a hash; when it was last used is in the other file.
+api_keys = Table(
+    "api_keys",
+    registry,
+    Column("id", Text, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("display_name", Text, nullable=False),
+    Column("creator", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("create_time", BigInteger, nullable=False),
+    Column("expire_time", BigInteger, nullable=False),
+    Column("revoke_time", BigInteger),
+    # When it ceases to hold, or ceased: the earlier of the two above.
+    Column("end_time", BigInteger, nullable=False),
+    # Of the request that made it, where that had an id.
+    Column("request_id", Text),
+    Column("request_digest", LargeBinary),
+    UniqueConstraint("creator", "request_id"),
+    Index(None, "subject", "create_time", "id"),
+    Index(None, "create_time", "id"),
+    Index(None, "end_time"),
+)
+
 executions = Table(
     "executions",
     executions_metadata,
@@ -259,4 +283,12 @@ execution_totals = Table(
     Column("count", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Index(None, "module_uid"),
+)
+
+# When API keys were last used: here and not beside the keys, where every commit costs all processes their caches.
+api_key_uses = Table(
+    "api_key_uses",
+    executions_metadata,
+    Column("id", Text, primary_key=True),
+    Column("time", BigInteger, nullable=False),
 )

@@ -16,6 +16,7 @@ from hibana_server.storage.sql.execution_rows import execution_of
 from hibana_server.storage.sql.executions_read import SqlExecutionReader
 from hibana_server.storage.sqlite import leases, retention
 from hibana_server.storage.sqlite.engine import open_database
+from hibana_server.storage.sqlite.key_uses import SqliteKeyUses
 from hibana_server.storage.sqlite.record_writer import RecordWriter
 
 
@@ -26,6 +27,7 @@ class SqliteExecutionStore:
         self._database = open_database(path, synchronous="NORMAL")
         self._reader = SqlExecutionReader(self._database)
         self._writer = RecordWriter(path)
+        self.key_uses = SqliteKeyUses(self._writer)
         self._holder = uuid7()
         """Of the leases of this process: what it began is open as long as it says that it lives."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hibana_server.storage.sql.api_keys import SqlApiKeyStore
 from hibana_server.storage.sql.module_upkeep import SqlModuleUpkeep
 from hibana_server.storage.sql.modules import SqlModuleStore
 from hibana_server.storage.sql.quotas import SqlQuotaStore
@@ -20,6 +21,7 @@ class SqliteModuleStore(SqlModuleStore):
         super().__init__(self._file, self._counter.read)
         self.upkeep = SqlModuleUpkeep(self._file)
         self.quotas = SqlQuotaStore(self._file, self._counter.read)
+        self.api_keys = SqlApiKeyStore(self._file, self._counter.read)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import sqlite
 
 from hibana_server.domain.executions import Outcome, State
 from hibana_server.storage.sql.execution_rows import Value, bulk
-from hibana_server.storage.sql.tables import executions, leases
+from hibana_server.storage.sql.tables import api_key_uses, executions, leases
 
 MAX_ROWS = 64
 """Rows of the largest statement; its parameters stay far below SQLite's 32,766."""
@@ -77,6 +77,19 @@ def open_statement() -> str:
     """Return the statement that finds the open records of a holder; parameter: holder."""
     statement = select(executions.c.uid).where(executions.c.state != _DONE, executions.c.holder == bindparam("holder"))
     return _compiled(statement, ["holder"])
+
+
+@cache
+def use_statement() -> str:
+    """Return the statement that notes the use of an API key; parameters: id, time."""
+    insert = sqlite.insert(api_key_uses).values(id=bindparam("id"), time=bindparam("time"))
+    later = insert.excluded.time > api_key_uses.c.time
+    return _compiled(
+        insert.on_conflict_do_update(
+            index_elements=[api_key_uses.c.id], set_={"time": insert.excluded.time}, where=later
+        ),
+        ["id", "time"],
+    )
 
 
 def _compiled(statement: ClauseElement, expected: list[str]) -> str:
