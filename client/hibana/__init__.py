@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         Usage,
     )
     from hibana.history_types import DurationCount, ExecutionStats, Interval, Replay
+    from hibana.key_types import ApiKey, NewApiKey
     from hibana.listing import Listing, Page
     from hibana.module_types import (
         Access,
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Access",
     "AlreadyExists",
+    "ApiKey",
     "Cache",
     "Cancelled",
     "Client",
@@ -114,6 +116,7 @@ __all__ = [
     "ModuleLimits",
     "ModuleStats",
     "ModuleVersion",
+    "NewApiKey",
     "NotFound",
     "Outcome",
     "Page",
@@ -157,6 +160,7 @@ _HOMES = (
     "events",
     "execution_types",
     "history_types",
+    "key_types",
     "listing",
     "module_types",
     "quota_types",

@@ -11,6 +11,7 @@ from hibana.connection import DEFAULT_TIMEOUT, Connection
 from hibana.downloads import DownloadCalls
 from hibana.executions import ExecutionCalls
 from hibana.history import HistoryCalls
+from hibana.keys import KeyCalls
 from hibana.modules import ModuleCalls
 from hibana.quotas import QuotaCalls
 from hibana.raw import RawCalls
@@ -18,15 +19,15 @@ from hibana.signatures import Signatures
 from hibana.tokens import Token
 
 
-class Client(ModuleCalls, ChangeCalls, DownloadCalls, ExecutionCalls, HistoryCalls, QuotaCalls, RawCalls):
+class Client(ModuleCalls, ChangeCalls, DownloadCalls, ExecutionCalls, HistoryCalls, QuotaCalls, KeyCalls, RawCalls):
     """Talk to a Hibana service.
 
     async with hibana.Client("127.0.0.1:50051", token=token) as client:
         await client.upload("add.wasm", name="add", version="1.0.0")
         result = await client.run("user/add", "add", 2, 3)
 
-    What is not given comes from HIBANA_ADDRESS, HIBANA_TOKEN, or a profile (see `hibana.config`).
-    The connection opens at the first call; `close()` or the end of `async with` closes it. One
+    What is not given comes from HIBANA_ADDRESS, HIBANA_TOKEN (a token or an API key), or a profile
+    (see `hibana.config`). The connection opens at the first call; `close()` or the end of `async with` closes it. One
     client serves many calls at the same time, within one event loop. `hibana.SyncClient` is the
     same for code without one.
     """
@@ -47,8 +48,8 @@ class Client(ModuleCalls, ChangeCalls, DownloadCalls, ExecutionCalls, HistoryCal
     ) -> None:
         """Gather the settings; nothing is sent. Raises ConfigError.
 
-        `address`: `host:port`, `https://host:port` (TLS) or `unix:/path`. `token`: text, a
-        `hibana.TokenFile`, or a function (see `hibana.tokens`). `tls`: encrypt whatever the
+        `address`: `host:port`, `https://host:port` (TLS) or `unix:/path`. `token`: a token
+        or an API key as text, a `hibana.TokenFile`, or a function (see `hibana.tokens`). `tls`: encrypt whatever the
         address says. `insecure`: allow a token in clear to another machine. `ca_file`: root
         certificates in PEM instead of the system's. `cert_file` and `key_file`: this client's
         certificate for mutual TLS. `server_name`: what the server's certificate calls it, where

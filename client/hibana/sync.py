@@ -207,6 +207,9 @@ class SyncClient:
     quota = _waits(Client.quota)
     set_quota = _waits(Client.set_quota)
     quotas = _lists(Client.quotas)
+    create_api_key = _waits(Client.create_api_key)
+    api_keys = _lists(Client.api_keys)
+    revoke_api_key = _waits(Client.revoke_api_key)
     raw = _waits(Client.raw)
 
 

@@ -14,6 +14,7 @@ from hibana.cli.changes import changes
 from hibana.cli.completion import COMPLETION_EXAMPLES, completion_command
 from hibana.cli.executions import executions
 from hibana.cli.history import history
+from hibana.cli.keys import keys
 from hibana.cli.modules import modules
 from hibana.cli.profiles import profiles
 from hibana.cli.quota import quota
@@ -43,6 +44,7 @@ executions.add_typer(history)
 app.add_typer(executions, name="executions")
 app.add_typer(access, name="access")
 app.add_typer(quota, name="quota")
+app.add_typer(keys, name="keys")
 app.add_typer(profiles, name="profiles")
 app.command("completion", epilog=COMPLETION_EXAMPLES)(completion_command)
 

@@ -20,11 +20,11 @@ Address: TypeAlias = Annotated[
 ]
 Token: TypeAlias = Annotated[
     str | None,
-    typer.Option("--token", help="Bearer token. Default: HIBANA_TOKEN.", rich_help_panel=_CONNECTION),
+    typer.Option("--token", help="Bearer token or API key. Default: HIBANA_TOKEN.", rich_help_panel=_CONNECTION),
 ]
 TokenFile: TypeAlias = Annotated[
     str | None,
-    typer.Option("--token-file", metavar="FILE", help="File with the bearer token.", rich_help_panel=_CONNECTION),
+    typer.Option("--token-file", metavar="FILE", help="File with the token or API key.", rich_help_panel=_CONNECTION),
 ]
 Profile: TypeAlias = Annotated[
     str | None,

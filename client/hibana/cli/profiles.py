@@ -52,8 +52,10 @@ def set_command(  # noqa: PLR0913 - the options of the command
     name: Name,
     *,
     address: Annotated[str, typer.Option("--address", help="host:port, https://host:port or unix:/path.")],
-    token: Annotated[str, typer.Option("--token", help="Bearer token; - reads it from standard input.")] = "",
-    token_file: Annotated[str, typer.Option("--token-file", metavar="FILE", help="File with the bearer token.")] = "",
+    token: Annotated[str, typer.Option("--token", help="Token or API key; - reads it from stdin.")] = "",
+    token_file: Annotated[
+        str, typer.Option("--token-file", metavar="FILE", help="File with the token or API key.")
+    ] = "",
     ca_file: Annotated[str, typer.Option("--ca-file", metavar="FILE", help="TLS: root certificates.")] = "",
     cert_file: Annotated[str, typer.Option("--cert-file", metavar="FILE", help="Mutual TLS: certificate.")] = "",
     key_file: Annotated[str, typer.Option("--key-file", metavar="FILE", help="Mutual TLS: its key.")] = "",

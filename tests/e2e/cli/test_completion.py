@@ -27,6 +27,8 @@ printf '%s\\n' "${COMPREPLY[@]}"
         (["modules", "un"], ["undelete"]),
         (["modules", "list", "--tier", "s"], ["system"]),
         (["executions", "list", "--outcome", "t"], ["trap", "timeout"]),
+        (["keys", ""], ["create", "list", "revoke"]),
+        (["keys", "create", "--role", "s"], ["service"]),
         (["run", "--prof"], ["--profile"]),
         (["run", "--profile", "d"], ["dev"]),
         (["completion", ""], ["bash", "zsh", "fish"]),

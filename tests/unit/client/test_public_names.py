@@ -15,6 +15,7 @@ import hibana
 PUBLIC = [
     "Access",
     "AlreadyExists",
+    "ApiKey",
     "Cache",
     "Cancelled",
     "Client",
@@ -49,6 +50,7 @@ PUBLIC = [
     "ModuleLimits",
     "ModuleStats",
     "ModuleVersion",
+    "NewApiKey",
     "NotFound",
     "Outcome",
     "Page",
@@ -87,8 +89,10 @@ PUBLIC = [
 ]
 
 CLIENT = [
+    "api_keys",
     "cancel",
     "close",
+    "create_api_key",
     "delete",
     "delete_version",
     "download",
@@ -104,6 +108,7 @@ CLIENT = [
     "quotas",
     "raw",
     "replay",
+    "revoke_api_key",
     "run",
     "set_quota",
     "share",
