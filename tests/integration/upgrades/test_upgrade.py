@@ -12,6 +12,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from hibana_server.domain.api_keys import ApiKey
+from hibana_server.domain.callers import Role
 from hibana_server.domain.errors import Exhausted
 from hibana_server.domain.executions import EventIndex, Execution, Outcome, Requested, State, Usage
 from hibana_server.domain.modules import Status
@@ -30,7 +32,7 @@ HERE = Path(__file__).parent
 ALICE = ModuleFilter("alice", viewer_is_admin=False)
 
 
-REVISIONS = ("r0001", "r0002", "r0003", "r0004", "r0005")
+REVISIONS = ("r0001", "r0002", "r0003", "r0004", "r0005", "r0006")
 """Of the executions: what alice and root did is in all of them, and zoe's only in those that can tell it."""
 
 
@@ -119,6 +121,16 @@ async def test_an_upgraded_directory_has_no_exceptions_and_takes_them(modules: S
     await modules.quotas.change("alice", lambda _: Quota(max_modules=3), time=1)
     with pytest.raises(Exhausted):
         await modules.quotas.check_room("alice", "fourth", 8, Quota(max_modules=3))
+
+
+async def test_an_upgraded_directory_has_no_keys_and_takes_them(modules: SqliteModuleStore, old: DataDir) -> None:
+    assert (await modules.api_keys.list_keys(None, limit=1)).total_size == 0
+    key = ApiKey("id", "alice", Role.USER, "ci", "alice", create_time=1, expire_time=9, digest=bytes(32))
+    assert await modules.api_keys.add(key, most=1) == (key, True)
+    assert await modules.api_keys.find(["id"]) == {"id": key}
+    async with opened(old) as store:
+        await store.key_uses.note({"id": 5})
+        assert await store.key_uses.last(["id"]) == {"id": 5}
 
 
 async def test_modules_live_on(modules: SqliteModuleStore) -> None:
