@@ -16,7 +16,7 @@ async def test_a_key_is_made_used_listed_and_revoked(server: Server, client: hib
     assert (made.key.expire_time - made.key.create_time).total_seconds() == 3600
     assert made.secret not in repr(made)
     async with hibana.Client(server.address, token=made.secret) as machine:
-        assert [module async for module in machine.modules()] == []
+        assert (await machine.quota()).quota.subject == subject
         (listed,) = [key async for key in client.api_keys()]
         assert listed.last_used_time is not None
         with pytest.raises(hibana.PermissionDenied):
