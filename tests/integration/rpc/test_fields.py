@@ -26,7 +26,7 @@ UNBOUNDED = {
 }
 READING = [method for method in METHODS if method.name != "Session"]
 """Methods that read a request: a stream that a later release serves is refused before."""
-LONG_TEXT = "x" * 200_000
+LONG_TEXT = "x" * 300_000
 BYTES = {"chunk": 2**20 + 1, "wasm": 10 * 2**20 + 1, "stdin": 5 * 2**20}
 Number = FieldDescriptor
 
