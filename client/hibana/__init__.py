@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hibana.audit_types import AuditEntry, AuditKind
     from hibana.client import Client
     from hibana.errors import (
         AlreadyExists,
@@ -82,6 +83,8 @@ __all__ = [
     "Access",
     "AlreadyExists",
     "ApiKey",
+    "AuditEntry",
+    "AuditKind",
     "Cache",
     "Cancelled",
     "Client",
@@ -156,6 +159,7 @@ __all__ = [
 
 # Light modules first: asking for an error must not load gRPC.
 _HOMES = (
+    "audit_types",
     "errors",
     "events",
     "execution_types",

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from hibana import config
+from hibana.audit import AuditCalls
 from hibana.changes import ChangeCalls
 from hibana.connection import DEFAULT_TIMEOUT, Connection
 from hibana.downloads import DownloadCalls
@@ -19,7 +20,17 @@ from hibana.signatures import Signatures
 from hibana.tokens import Token
 
 
-class Client(ModuleCalls, ChangeCalls, DownloadCalls, ExecutionCalls, HistoryCalls, QuotaCalls, KeyCalls, RawCalls):
+class Client(
+    ModuleCalls,
+    ChangeCalls,
+    DownloadCalls,
+    ExecutionCalls,
+    HistoryCalls,
+    QuotaCalls,
+    KeyCalls,
+    AuditCalls,
+    RawCalls,
+):
     """Talk to a Hibana service.
 
     async with hibana.Client("127.0.0.1:50051", token=token) as client:

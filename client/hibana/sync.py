@@ -210,6 +210,7 @@ class SyncClient:
     create_api_key = _waits(Client.create_api_key)
     api_keys = _lists(Client.api_keys)
     revoke_api_key = _waits(Client.revoke_api_key)
+    audit_entries = _lists(Client.audit_entries)
     raw = _waits(Client.raw)
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
+from hibana_server.app_audit import audit_log
 from hibana_server.app_greeting import greet
 from hibana_server.app_identity import opened
 from hibana_server.app_keys import api_keys
@@ -37,6 +38,7 @@ from hibana_server.domain.upkeep import RecordUpkeep
 from hibana_server.gateway.ops import OpsApp, OpsServer
 from hibana_server.rpc import server as rpc_server
 from hibana_server.rpc.admin import AdminServices
+from hibana_server.rpc.audit import Witness
 from hibana_server.rpc.calls import current_log_fields
 from hibana_server.rpc.executor import ExecutionServices
 from hibana_server.rpc.registry import RegistryServices
@@ -69,9 +71,9 @@ from hibana_server.settings.addresses import Address, parse_address, reachable_i
 from hibana_server.settings.detached import DetachedSection
 from hibana_server.settings.executions import ExecutionsSection
 from hibana_server.settings.history import HistorySection
-from hibana_server.settings.model import Settings
+from hibana_server.settings.model import CompileSection, Settings
 from hibana_server.storage.blobs.local import LocalBlobStore
-from hibana_server.storage.data_dir import load_or_create_key, lock_data_dir, open_data_dir
+from hibana_server.storage.data_dir import DataDir, load_or_create_key, lock_data_dir, open_data_dir
 from hibana_server.storage.migrate import upgrade
 from hibana_server.storage.sqlite.executions import SqliteExecutionStore
 from hibana_server.storage.sqlite.modules import SqliteModuleStore
@@ -137,8 +139,8 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         await asyncio.to_thread(upgrade, data_dir)
         metrics = Metrics()
         traces = await stack.enter_async_context(exported_traces(settings.otel, metrics))
-
-        modules = SqliteModuleStore(data_dir.registry_db)
+        witness = Witness()
+        modules = SqliteModuleStore(data_dir.registry_db, witness.who)
         stack.push_async_callback(modules.close)
         records = SqliteExecutionStore(data_dir.executions_db)
         stack.push_async_callback(records.close)
@@ -146,33 +148,20 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         entrance = await stack.enter_async_context(
             opened(settings, load_or_create_key(data_dir.keys / "token.key"), *sources)
         )
+        witness.sources = entrance.verifier
         blobs = await asyncio.to_thread(LocalBlobStore, data_dir.blobs)
         stack.callback(blobs.close)
         lost = await take_over(records)
 
-        artifacts = ArtifactStore(
-            data_dir.artifacts,
-            load_or_create_key(data_dir.keys / "artifact.key"),
-            max_bytes=settings.compile.artifact_bytes,
-            concurrency=settings.compile.concurrency,
-            max_queue=settings.compile.max_queue,
-            on_compile=metrics.compiled,
-        )
-        await artifacts.start()
-        stack.push_async_callback(artifacts.stop)
-        pool = Pool(_pool_settings(settings, artifacts.folders()))
-        await pool.start()
-        _tell_walls(pool.walls)
-        stack.push_async_callback(pool.stop)
-        metrics.numbers("pool", pool.stats)
-        metrics.states("sandbox_wall", "wall", lambda: {wall.name: wall.stands for wall in pool.walls})
-        metrics.numbers("artifacts", artifacts.stats, counters=("compiles", "refused", "found", "damaged", "evicted"))
-
+        artifacts = await _artifacts(stack, data_dir, settings.compile, metrics)
+        pool = await _pool(stack, _pool_settings(settings, artifacts.folders()), metrics)
         policies = _policies(settings)
         catalog = Catalog(modules, policies)
         payloads = await _payloads(stack, data_dir.payloads, records, settings.executions)
         quotas = await _quotas(modules, settings, metrics)
-        executions = Executions(catalog, artifacts, blobs, pool, records, on_done(metrics, traces), payloads, quotas)
+        audit = await stack.enter_async_context(audit_log(data_dir, settings.audit, modules, records, witness, metrics))
+        told = on_done(metrics, traces)
+        executions = Executions(catalog, artifacts, blobs, pool, records, told, payloads, quotas, audit.looks)
         detached, watching = _detached(settings.detached, executions, metrics)
         locks = DigestLocks()
         for upkeep in (
@@ -187,13 +176,15 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
                 registry=Registry(modules, catalog),
                 uploads=Uploads(modules, blobs, artifacts, policies, locks, quotas),
                 lifecycle=Lifecycle(modules, catalog, quotas),
-                insight=Insight(catalog, blobs, records),
+                insight=Insight(catalog, blobs, records, audit.looks),
                 catalog=catalog,
             ),
-            executions=ExecutionServices(executions, detached, watching, History(catalog, records), Replay(executions)),
+            executions=ExecutionServices(
+                executions, detached, watching, History(catalog, records, audit.looks), Replay(executions)
+            ),
             entrance=entrance,
             metrics=metrics,
-            admin=AdminServices(quotas, keys),
+            admin=AdminServices(quotas, keys, audit.auditor),
             traces=traces,
             access_log=settings.log.access,
             with_reflection=settings.reflection,
@@ -211,6 +202,16 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         await rpc.set_serving(serving=True)
         service.serving = True
         yield service
+
+
+async def _pool(stack: AsyncExitStack, settings: PoolSettings, metrics: Metrics) -> Pool:
+    pool = Pool(settings)
+    await pool.start()
+    _tell_walls(pool.walls)
+    stack.push_async_callback(pool.stop)
+    metrics.numbers("pool", pool.stats)
+    metrics.states("sandbox_wall", "wall", lambda: {wall.name: wall.stands for wall in pool.walls})
+    return pool
 
 
 async def _drain(service: Service, seconds: float) -> None:
@@ -308,6 +309,23 @@ def _detached(section: DetachedSection, executions: Executions, metrics: Metrics
     metrics.numbers("event_logs", logs.stats)
     metrics.numbers("executions", lambda: {"running": executions.running, "watchers": watching.watchers})
     return detached, watching
+
+
+async def _artifacts(
+    stack: AsyncExitStack, data_dir: DataDir, section: CompileSection, metrics: Metrics
+) -> ArtifactStore:
+    artifacts = ArtifactStore(
+        data_dir.artifacts,
+        load_or_create_key(data_dir.keys / "artifact.key"),
+        max_bytes=section.artifact_bytes,
+        concurrency=section.concurrency,
+        max_queue=section.max_queue,
+        on_compile=metrics.compiled,
+    )
+    await artifacts.start()
+    stack.push_async_callback(artifacts.stop)
+    metrics.numbers("artifacts", artifacts.stats, counters=("compiles", "refused", "found", "damaged", "evicted"))
+    return artifacts
 
 
 async def _payloads(

@@ -138,7 +138,11 @@ def migrate(data_dir: DataDirOption = None, config: ConfigOption = None) -> None
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read all that is stored, too: databases and every version's bytes.")
+        bool,
+        typer.Option(
+            "--verify",
+            help="Read all that is stored, too: databases, bytes, audit log.",
+        ),
     ] = False,
     data_dir: DataDirOption = None,
     config: ConfigOption = None,

@@ -12,6 +12,7 @@ import wasmtime
 from tests.bench import (
     admission,
     bombs,
+    denials,
     history,
     invoke,
     isolation,
@@ -52,6 +53,7 @@ def main() -> int:
         "transfers": transfers.measure,
         "tokens": tokens.measure,
         "values": values.measure,
+        "denials": denials.measure,
     }
     chosen = sys.argv[1:] or list(parts)
     figures: dict[str, float] = {}

@@ -29,8 +29,8 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> DataDir:
 @pytest.fixture
 def data_dir(tmp_path: Path, migrated: DataDir) -> DataDir:
     data_dir = open_data_dir(tmp_path / "data")
-    data_dir.registry_db.write_bytes(migrated.registry_db.read_bytes())
-    data_dir.executions_db.write_bytes(migrated.executions_db.read_bytes())
+    for name, file in data_dir.databases.items():
+        file.write_bytes(migrated.databases[name].read_bytes())
     return data_dir
 
 

@@ -7,6 +7,7 @@ from importlib import import_module
 from tests.hostile.cases import Case
 
 THEMES = (
+    "clients_audit",
     "clients_cancel",
     "clients_detached",
     "clients_http2",

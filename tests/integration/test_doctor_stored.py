@@ -61,6 +61,7 @@ async def test_how_far_it_is_is_told(server: Server) -> None:
     assert told == [
         "reading registry.db",
         "reading executions.db",
+        "reading audit.db",
         "1 versions, 1 blobs read, 0 problems",
         "2 versions, 2 blobs read, 0 problems",
         "2 versions, 2 blobs read, 0 problems",

@@ -161,7 +161,7 @@ def test_databases_at_rest_are_read_and_left_as_they_are(data_dir: DataDir) -> N
     before = {path.name: path.stat().st_mtime_ns for path in data_dir.path.iterdir()}
     found = looked(examine_schemas, **options) | looked(examine_pages, **options)
     assert {check.state for check in found.values()} == {State.OK}
-    assert len(found) == 4
+    assert len(found) == 6
     assert {path.name: path.stat().st_mtime_ns for path in data_dir.path.iterdir()} == before
 
 

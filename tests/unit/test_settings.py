@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 import msgspec
 import pytest
 
+from hibana_server.domain.audit import Kind
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier
 from hibana_server.settings.addresses import Address, parse_address
 from hibana_server.settings.durations import parse_duration
@@ -49,6 +50,8 @@ def test_the_environment_reaches_every_setting() -> None:
     }
     needed["jwt", "issuers"] = {f"{PREFIX}JWT_JWKS": "y"}
     special |= {("history", f"{tier}_seconds"): 77.5 for tier in Tier}
+    special |= {("audit", f"{kind}_seconds"): 7200.5 for kind in Kind}
+    special |= {("audit", f"{kind}_bytes"): 2**20 + 7 for kind in Kind}
     for variable, path in variables():
         default: Any = defaults
         for part in path:

@@ -20,7 +20,7 @@ from sqlalchemy import MetaData, create_engine
 from hibana_server.domain.errors import Unavailable
 from hibana_server.storage import migrate
 from hibana_server.storage.data_dir import DataDir, open_data_dir
-from hibana_server.storage.sql.tables import executions_metadata, registry
+from hibana_server.storage.sql.tables import audit_metadata, executions_metadata, registry
 
 
 @pytest.fixture
@@ -28,7 +28,10 @@ def data_dir(tmp_path: Path) -> DataDir:
     return open_data_dir(tmp_path / "data")
 
 
-@pytest.mark.parametrize(("name", "metadata"), [("registry", registry), ("executions", executions_metadata)])
+METADATA = {"registry": registry, "executions": executions_metadata, "audit": audit_metadata}
+
+
+@pytest.mark.parametrize(("name", "metadata"), METADATA.items())
 def test_the_migrated_schema_is_the_one_the_code_uses(data_dir: DataDir, name: str, metadata: MetaData) -> None:
     migrate.upgrade(data_dir)
     engine = create_engine(f"sqlite:///{data_dir.path / name}.db")
@@ -38,7 +41,7 @@ def test_the_migrated_schema_is_the_one_the_code_uses(data_dir: DataDir, name: s
     engine.dispose()
 
 
-@pytest.mark.parametrize("name", ["registry", "executions"])
+@pytest.mark.parametrize("name", METADATA)
 def test_revisions_form_one_line_in_the_order_of_their_names(name: str) -> None:
     scripts = ScriptDirectory(str(Path(migrate.__file__).parent / "migrations" / name))
     assert [script.revision for script in scripts.walk_revisions()][::-1] == migrate.revisions(name)
@@ -49,7 +52,7 @@ def test_upgrading_again_changes_nothing(data_dir: DataDir) -> None:
     before = data_dir.registry_db.read_bytes()
     migrate.upgrade(data_dir)
     assert data_dir.registry_db.read_bytes() == before
-    for file in (data_dir.registry_db, data_dir.executions_db):
+    for file in data_dir.databases.values():
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 

@@ -10,6 +10,7 @@ import typer
 import hibana
 from hibana.cli import exits, output
 from hibana.cli.access import access
+from hibana.cli.audit import audit
 from hibana.cli.changes import changes
 from hibana.cli.completion import COMPLETION_EXAMPLES, completion_command
 from hibana.cli.executions import executions
@@ -45,6 +46,7 @@ app.add_typer(executions, name="executions")
 app.add_typer(access, name="access")
 app.add_typer(quota, name="quota")
 app.add_typer(keys, name="keys")
+app.add_typer(audit, name="audit")
 app.add_typer(profiles, name="profiles")
 app.command("completion", epilog=COMPLETION_EXAMPLES)(completion_command)
 

@@ -10,6 +10,7 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,6 +21,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _AuditKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AuditKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuditKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AUDIT_KIND_UNSPECIFIED: _AuditKind.ValueType  # 0
+    """Not set; all of them in lists."""
+    AUDIT_KIND_CHANGE: _AuditKind.ValueType  # 1
+    """Somebody changed something. It is stored in one transaction with the change."""
+    AUDIT_KIND_DENIAL: _AuditKind.ValueType  # 2
+    """Somebody was not allowed to do something, or came with credentials that do not hold."""
+    AUDIT_KIND_READ: _AuditKind.ValueType  # 3
+    """An admin read what belongs to somebody else."""
+
+class AuditKind(_AuditKind, metaclass=_AuditKindEnumTypeWrapper):
+    """What an audit entry tells of. Each kind is a chain of its own, so that no flood of one pushes out another."""
+
+AUDIT_KIND_UNSPECIFIED: AuditKind.ValueType  # 0
+"""Not set; all of them in lists."""
+AUDIT_KIND_CHANGE: AuditKind.ValueType  # 1
+"""Somebody changed something. It is stored in one transaction with the change."""
+AUDIT_KIND_DENIAL: AuditKind.ValueType  # 2
+"""Somebody was not allowed to do something, or came with credentials that do not hold."""
+AUDIT_KIND_READ: AuditKind.ValueType  # 3
+"""An admin read what belongs to somebody else."""
+Global___AuditKind: _TypeAlias = AuditKind  # noqa: Y015
 
 @_typing.final
 class Quota(_message.Message):
@@ -741,7 +770,7 @@ Global___RevokeApiKeyResponse: _TypeAlias = RevokeApiKeyResponse  # noqa: Y015
 
 @_typing.final
 class AuditEntry(_message.Message):
-    """One change or refusal."""
+    """One change, refusal or look at what is somebody else's."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -755,27 +784,56 @@ class AuditEntry(_message.Message):
     AFTER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     HASH_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    PEER_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    LAST_TIME_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
-    """Place in the chain, from 1."""
+    """Place in the chain of its kind, from 1, without gaps."""
     subject: _builtins.str
-    """Who did it."""
+    """Who did it; empty for the service itself, and for credentials that do not hold."""
     action: _builtins.str
     """What was done, e.g. `module.publish`."""
     resource: _builtins.str
-    """To what."""
+    """To what, e.g. `modules/{uid}/versions/1.0.0`; what a refused caller asked for, as far as it is known."""
     denied: _builtins.bool
     """Whether it was refused."""
     before: _builtins.str
-    """State before, as JSON; empty where there was none."""
+    """The changed fields as they were, a JSON object; empty where there was nothing. At most 2 KiB: longer values are cut."""
     after: _builtins.str
-    """State after, as JSON; empty where there is none."""
+    """The changed fields as they are, a JSON object; empty where nothing is left. At most 2 KiB: longer values are cut."""
     request_id: _builtins.str
-    """Request it belongs to."""
+    """Request it belongs to: metadata `x-request-id`, or the id that the service gave the call."""
     hash: _builtins.str
-    """SHA-256 over the entry and the hash of the one before, lower-case hexadecimal."""
+    """HMAC-SHA-256 over the entry and the hash of the one before, lower-case hexadecimal, with the key of the server."""
+    kind: Global___AuditKind.ValueType
+    """What it tells of, and which chain it is in."""
+    role: _builtins.str
+    """Role of the subject: `user`, `service` or `admin`."""
+    source: _builtins.str
+    """What the subject is known by: `token`, `provider`, `key`, `certificate`; `service` for the service itself."""
+    peer: _builtins.str
+    """Where the call came from: address and port, and the name in its certificate where it showed one."""
+    reference: _builtins.str
+    """The resource as people spell it, e.g. `user/alice/add@1.0.0`, as it was called then."""
+    reason: _builtins.str
+    """For refusals: the reason that the caller was told, a value of ErrorReason without its prefix."""
+    detail: _builtins.str
+    """For refusals: the rule that refused, also where the caller was told NOT_FOUND."""
+    count: _builtins.int
+    """How many this entry stands for; more than 1 where a caller was refused so often that the rest was only counted."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it happened."""
+
+    @_builtins.property
+    def last_time(self) -> _timestamp_pb2.Timestamp:
+        """When the last of them happened; set where count is more than 1."""
 
     def __init__(
         self,
@@ -790,10 +848,19 @@ class AuditEntry(_message.Message):
         after: _builtins.str = ...,
         request_id: _builtins.str = ...,
         hash: _builtins.str = ...,
+        kind: Global___AuditKind.ValueType = ...,
+        role: _builtins.str = ...,
+        source: _builtins.str = ...,
+        peer: _builtins.str = ...,
+        reference: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        detail: _builtins.str = ...,
+        count: _builtins.int = ...,
+        last_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_time", b"last_time", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "after", b"after", "before", b"before", "denied", b"denied", "hash", b"hash", "request_id", b"request_id", "resource", b"resource", "sequence", b"sequence", "subject", b"subject", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "after", b"after", "before", b"before", "count", b"count", "denied", b"denied", "detail", b"detail", "hash", b"hash", "kind", b"kind", "last_time", b"last_time", "peer", b"peer", "reason", b"reason", "reference", b"reference", "request_id", b"request_id", "resource", b"resource", "role", b"role", "sequence", b"sequence", "source", b"source", "subject", b"subject", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -809,6 +876,11 @@ class ListAuditEntriesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
     RESOURCE_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most this many; 0 means 50, more than 500 means 500."""
     page_token: _builtins.str
@@ -816,7 +888,23 @@ class ListAuditEntriesRequest(_message.Message):
     subject: _builtins.str
     """Only entries of this subject."""
     resource: _builtins.str
-    """Only entries about this resource."""
+    """Only entries about this resource, and what is beneath it: `modules/{uid}` has its versions, too."""
+    action: _builtins.str
+    """Only entries of this action; `module.*` for all that begin so."""
+    kind: Global___AuditKind.ValueType
+    """Only entries of this kind."""
+    after_sequence: _builtins.int
+    """Only what comes behind this place in the chain of `kind`, which has to be set; oldest first then, for exports that
+    go on where they ended. 0 is the beginning.
+    """
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Only what happened at this time or later."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Only what happened before this time."""
+
     def __init__(
         self,
         *,
@@ -824,12 +912,19 @@ class ListAuditEntriesRequest(_message.Message):
         page_token: _builtins.str = ...,
         subject: _builtins.str = ...,
         resource: _builtins.str = ...,
+        action: _builtins.str = ...,
+        kind: Global___AuditKind.ValueType = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        after_sequence: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_sequence", b"_after_sequence", "after_sequence", b"after_sequence", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "resource", b"resource", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_sequence", b"_after_sequence", "action", b"action", "after_sequence", b"after_sequence", "end_time", b"end_time", "kind", b"kind", "page_size", b"page_size", "page_token", b"page_token", "resource", b"resource", "start_time", b"start_time", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__after_sequence: _TypeAlias = _typing.Literal["after_sequence"]  # noqa: Y015
+    _WhichOneofArgType__after_sequence: _TypeAlias = _typing.Literal["_after_sequence", b"_after_sequence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after_sequence) -> _WhichOneofReturnType__after_sequence | None: ...
 
 Global___ListAuditEntriesRequest: _TypeAlias = ListAuditEntriesRequest  # noqa: Y015
 
@@ -845,7 +940,7 @@ class ListAuditEntriesResponse(_message.Message):
     next_page_token: _builtins.str
     """Token of the next page; empty on the last."""
     total_size: _builtins.int
-    """Entries in all."""
+    """Entries in all; 10000 where there are more that match."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditEntry]:
         """Entries, newest first."""

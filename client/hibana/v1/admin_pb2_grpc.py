@@ -190,11 +190,10 @@ class AdminServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAuditEntries(self, request, context):
-        """Lists audit entries, newest first. Admins.
+        """Lists audit entries, newest first; with `after_sequence` those of one chain in its order, oldest first. Admins.
 
-        PERMISSION_DENIED (NOT_ALLOWED) · INVALID_ARGUMENT (PAGE_TOKEN_INVALID). Safe to retry.
-
-        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        Every change that was answered before this call is in it. Denials come within a second.
+        PERMISSION_DENIED (NOT_ALLOWED) · INVALID_ARGUMENT (INVALID_REQUEST, PAGE_TOKEN_INVALID) · UNAVAILABLE. Safe to retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -95,11 +95,10 @@ class AdminStub:
     NOT_FOUND. Safe to retry.
     """
     ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListAuditEntriesRequest, _admin_pb2.ListAuditEntriesResponse]
-    """Lists audit entries, newest first. Admins.
+    """Lists audit entries, newest first; with `after_sequence` those of one chain in its order, oldest first. Admins.
 
-    PERMISSION_DENIED (NOT_ALLOWED) · INVALID_ARGUMENT (PAGE_TOKEN_INVALID). Safe to retry.
-
-    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    Every change that was answered before this call is in it. Denials come within a second.
+    PERMISSION_DENIED (NOT_ALLOWED) · INVALID_ARGUMENT (INVALID_REQUEST, PAGE_TOKEN_INVALID) · UNAVAILABLE. Safe to retry.
     """
 
 @_typing.type_check_only
@@ -169,11 +168,10 @@ class AdminAsyncStub(AdminStub):
     NOT_FOUND. Safe to retry.
     """
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListAuditEntriesRequest, _admin_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
-    """Lists audit entries, newest first. Admins.
+    """Lists audit entries, newest first; with `after_sequence` those of one chain in its order, oldest first. Admins.
 
-    PERMISSION_DENIED (NOT_ALLOWED) · INVALID_ARGUMENT (PAGE_TOKEN_INVALID). Safe to retry.
-
-    UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+    Every change that was answered before this call is in it. Denials come within a second.
+    PERMISSION_DENIED (NOT_ALLOWED) · INVALID_ARGUMENT (INVALID_REQUEST, PAGE_TOKEN_INVALID) · UNAVAILABLE. Safe to retry.
     """
 
 class AdminServicer(metaclass=_abc_1.ABCMeta):
@@ -300,11 +298,10 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.ListAuditEntriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.ListAuditEntriesResponse, _abc.Awaitable[_admin_pb2.ListAuditEntriesResponse]]:
-        """Lists audit entries, newest first. Admins.
+        """Lists audit entries, newest first; with `after_sequence` those of one chain in its order, oldest first. Admins.
 
-        PERMISSION_DENIED (NOT_ALLOWED) · INVALID_ARGUMENT (PAGE_TOKEN_INVALID). Safe to retry.
-
-        UNIMPLEMENTED (NOT_IMPLEMENTED) in this release.
+        Every change that was answered before this call is in it. Denials come within a second.
+        PERMISSION_DENIED (NOT_ALLOWED) · INVALID_ARGUMENT (INVALID_REQUEST, PAGE_TOKEN_INVALID) · UNAVAILABLE. Safe to retry.
         """
 
 def add_AdminServicer_to_server(servicer: AdminServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -66,6 +66,11 @@ class TokenVerifier:
             self._verified.popitem(last=False)
         return verified.caller
 
+    def source_of(self, token: str) -> str:
+        """Return what the audit log calls a token that was verified: `token` for the service's own."""
+        source = self._source(token)
+        return "token" if source is None else source.name
+
     def forget(self) -> None:
         """Verify every token anew: keys were replaced."""
         self._verified.clear()

@@ -1,4 +1,4 @@
-"""Both databases: whether this release knows their schema, and whether their pages hang together."""
+"""All databases: whether this release knows their schema, and whether their pages hang together."""
 
 from __future__ import annotations
 
@@ -48,6 +48,6 @@ def judge_schema(name: str, found: DatabaseState, known: list[str]) -> Check:
 
 def _files(settings: Settings) -> Iterator[tuple[str, Path]]:
     data_dir = DataDir(Path(settings.data_dir).absolute())
-    for name, file in (("registry", data_dir.registry_db), ("executions", data_dir.executions_db)):
+    for name, file in data_dir.databases.items():
         if file.exists():
             yield name, file

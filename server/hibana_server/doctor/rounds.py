@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 from hibana_server.doctor.artifacts import examine_artifacts
+from hibana_server.doctor.audit import examine_audit
 from hibana_server.doctor.certificates import examine_certificates
 from hibana_server.doctor.check import Examination
 from hibana_server.doctor.configuration import examine_settings
@@ -35,4 +36,9 @@ def quick_round() -> list[tuple[str, Examination]]:
 
 def thorough_round(tell: Tell) -> list[tuple[str, Examination]]:
     """Return examinations that read all that is stored; `tell` is told how far they are."""
-    return [*QUICK, ("identity provider", examine_provider), ("stored", functools.partial(examine_stored, tell=tell))]
+    return [
+        *QUICK,
+        ("identity provider", examine_provider),
+        ("stored", functools.partial(examine_stored, tell=tell)),
+        ("audit", examine_audit),
+    ]

@@ -31,12 +31,13 @@ _FIXES = {
 def examine_stored(settings: Settings, tell: Tell = lambda _line: None) -> Iterator[Check]:
     """Read all databases and all bytes; takes as long as that takes. Changes nothing. Raises Unavailable."""
     data_dir = DataDir(Path(settings.data_dir).absolute())
-    databases = {"registry": data_dir.registry_db, "executions": data_dir.executions_db}
     if not data_dir.registry_db.exists():
         yield Check("stored", State.OK, f"nothing is stored in {data_dir.path} yet")
         return
     sound = True
-    for name, file in databases.items():
+    for name, file in data_dir.databases.items():
+        if not file.exists():
+            continue  # an older release had none
         tell(f"reading {file.name}")
         wrong = unsound(file)
         sound = sound and not wrong

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from hibana_server.domain.callers import Caller, Role
-from hibana_server.domain.errors import FailedPrecondition, HibanaError, NotFound, PermissionDenied
+from hibana_server.domain.errors import Denial, FailedPrecondition, HibanaError, NotFound, PermissionDenied
 from hibana_server.domain.modules import Module, Status
+from hibana_server.domain.references import spell
 from hibana_server.domain.tiers import Tier
 
 UNKNOWN_MODULE = (
@@ -64,6 +65,8 @@ class Belonging:
     """Subject."""
     unknown: str = UNKNOWN_RECORD
     """What is answered to those who may not know of it, and about what is not there."""
+    resource: str = ""
+    """Its name, for the audit log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,9 +236,23 @@ def unknown() -> HibanaError:
     return refusal(_INVISIBLE)
 
 
-def unknown_version() -> HibanaError:
-    """Return the error about a version that is not there: the one that an invisible version gets."""
-    return refusal(_INVISIBLE_VERSION)
+def unknown_version(asked: str = "") -> HibanaError:
+    """Return the error about a version that is not there: the one that an invisible version gets.
+
+    `asked` is the resource that was asked for, where it may be hidden: the audit log finds out, after the answer.
+    """
+    return _perhaps_hidden(refusal(_INVISIBLE_VERSION), asked)
+
+
+def unknown_record(asked: str) -> HibanaError:
+    """Return the error about an execution that is not there: the one that somebody else's gets."""
+    return _perhaps_hidden(NotFound(UNKNOWN_RECORD), asked)
+
+
+def _perhaps_hidden(error: HibanaError, asked: str) -> HibanaError:
+    if asked:
+        error.denial = Denial(asked)
+    return error
 
 
 def unknown_key() -> HibanaError:
@@ -247,4 +264,21 @@ def require(caller: Caller, action: Action, about: Module | Belonging | NewKey |
     """Raise what a denial means to this caller, if it is one."""
     decision = decide(caller, action, about)
     if isinstance(decision, Denied):
-        raise refusal(decision)
+        error = refusal(decision)
+        if not decision.disabled:
+            error.denial = _denial(action, about, decision)
+        raise error
+
+
+def _denial(action: Action, about: Module | Belonging | NewKey | None, denied: Denied) -> Denial:
+    """Describe a denial as it is, whatever the caller is told."""
+    if isinstance(about, Module):
+        hidden = f"{action.value}: the module is {about.status} and not shared with the caller"
+        why = denied.text if denied.visible else hidden
+        uid = f"modules/{about.uid}" if action is not Action.CREATE else ""
+        return Denial(uid, spell(about.tier, about.owner, about.name), why)
+    if about is None:
+        return Denial(why=denied.text)
+    if isinstance(about, NewKey):
+        return Denial(f"subjects/{about.owner}", why=denied.text)
+    return Denial(about.resource, why=f"{action.value}: it belongs to {about.owner}")

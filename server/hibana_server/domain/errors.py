@@ -50,10 +50,24 @@ class QuotaViolation:
     """What would be used."""
 
 
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """What a rule refused, for the audit log. The caller is never told."""
+
+    resource: str = ""
+    """E.g. modules/UID; what the caller asked for where nothing was read."""
+    reference: str = ""
+    """The resource as people spell it."""
+    why: str = ""
+    """Empty where it is not known whether the thing is there at all."""
+
+
 class HibanaError(Exception):
     """Base of everything that a service method may raise on purpose."""
 
     default_reason = "INTERNAL"
+    denial: Denial | None = None
+    """Set where a rule of access refused."""
 
     def __init__(
         self,

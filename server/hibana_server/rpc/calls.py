@@ -25,6 +25,10 @@ class CurrentCall:
     """Name in the certificate that the caller's side of the connection showed; empty without mutual TLS."""
     execution: str = ""
     """Uid of the execution the call started."""
+    token: str = ""
+    """What the caller was verified by; empty where its certificate was enough. Told to nobody."""
+    address: str = ""
+    """Where the call came from, as grpc names it; set for calls that change something."""
     counted = False
     """Whether the caller's quota counts it already: at once where the caller and all exceptions are known."""
     _request_id: str = ""

@@ -22,6 +22,8 @@ from hibana_server.domain.access import Action, require
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import Exhausted, HibanaError, Internal, Invalid, Unauthenticated
 from hibana_server.rpc.access_rules import ACCESS_RULES
+from hibana_server.rpc.audit import Auditor
+from hibana_server.rpc.audit_rules import AUDIT_RULES
 from hibana_server.rpc.calls import CURRENT, CurrentCall, current_caller
 from hibana_server.rpc.entrance import Entrance
 from hibana_server.rpc.errors import DETAILS_KEY, code_of, status_of
@@ -58,11 +60,13 @@ class Edge(grpc.GenericRpcHandler):
         quotas: Quotas,
         access_log: bool,
         traces: Traces | None = None,
+        auditor: Auditor,
     ) -> None:
         self._verifier = entrance.verifier
         self._metrics = metrics
         self._traces = traces
         self._quotas = quotas
+        self._auditor = auditor
         self._access_log = access_log
         self._entrance = entrance
         self._services: list[grpc.GenericRpcHandler] = []
@@ -101,7 +105,7 @@ class Edge(grpc.GenericRpcHandler):
             authorization = metadata.get(_AUTHORIZATION)
             if authorization is None and self._entrance.peers:
                 return self._judge_inside(handler, call, self._peer)
-            token = _bearer_token(authorization)
+            call.token = token = _bearer_token(authorization)
             call.caller = caller = self._verifier.verify(token)
             if self._quotas.fresh:
                 self._quotas.account(caller).request()
@@ -185,6 +189,7 @@ class Edge(grpc.GenericRpcHandler):
     async def _turn_away(self, call: CurrentCall, context: Context, error: HibanaError) -> None:
         """End a call without a caller; an address that fails too often is told to wait, and gets no more log lines."""
         if error.reason in _FAILURES:
+            self._auditor.not_authenticated(call, context.peer(), error)
             try:
                 self._entrance.failures.failed(context.peer())
             except Exhausted as limit:
@@ -195,6 +200,7 @@ class Edge(grpc.GenericRpcHandler):
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
         inner = _method_of(handler)
+        changes = AUDIT_RULES[method].changes
         for_admins = ACCESS_RULES[method].for_admins and not getattr(inner, "not_served", False)
         read = cast("Read", handler.request_deserializer)
         streaming, with_peers, budget = (
@@ -207,8 +213,11 @@ class Edge(grpc.GenericRpcHandler):
             call = CURRENT.get()
             if with_peers:
                 call.peer = peer_name(context.auth_context())
+            if changes:
+                call.address = context.peer()
             code, reason = "OK", ""
             held = 0
+            request: Any = None
             try:
                 if not call.counted:
                     await self._quotas.refresh()
@@ -222,6 +231,8 @@ class Edge(grpc.GenericRpcHandler):
                 return await inner(request, context)
             except HibanaError as error:
                 code, reason = code_of(error).name, error.reason
+                if error.denial is not None:
+                    self._auditor.denied(call, context.peer(), error, request)
                 await _abort(context, error)
             except asyncio.CancelledError:
                 code = "CANCELLED"

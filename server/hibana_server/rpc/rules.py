@@ -54,6 +54,7 @@ _FUNCTION = text(256)
 _EXECUTION = text(128, required=True, accepted="executions/UID")
 _PAGE_SIZE = whole(0, 2**31 - 1)
 _PAGE_TOKEN = text(2048)
+_ACTION = re.compile(r"[a-z_.]{1,64}\*?\Z", re.ASCII)
 _LABEL = re.compile(r"[a-z0-9][a-z0-9._/-]{0,62}\Z", re.ASCII)
 _DIGEST = re.compile(r"[0-9A-Fa-f]{64}\Z", re.ASCII)
 _LABELS = mapping(64, text(63, _LABEL, "1-63 of a-z, 0-9, '.', '_', '/' and '-'"), text(256))
@@ -258,7 +259,16 @@ _TABLE: dict[type[Message], Mapping[str, Rule]] = {
     },
     admin.ListApiKeysRequest: {"subject": _SUBJECT, **_PAGE, "all_subjects": ANYTHING},
     admin.RevokeApiKeyRequest: {"name": text(256, required=True, accepted="apiKeys/ID")},
-    admin.ListAuditEntriesRequest: {**_PAGE, "subject": _SUBJECT, "resource": _REFERENCE_FILTER},
+    admin.ListAuditEntriesRequest: {
+        **_PAGE,
+        "subject": _SUBJECT,
+        "resource": _REFERENCE_FILTER,
+        "action": text(64, _ACTION, "an action such as module.publish, or module.* for all that begin so"),
+        "kind": enum(admin.AuditKind.DESCRIPTOR),
+        "start_time": TIME,
+        "end_time": TIME,
+        "after_sequence": whole(0, _LARGE),
+    },
 }
 
 RULES = {request: Fields(rules) for request, rules in _TABLE.items()}

@@ -93,7 +93,9 @@ def build(
     """Build the server; ports are added and it is started by whoever called this."""
     server = grpc.aio.server(options=(*_OPTIONS, ("grpc.max_allowed_incoming_connections", entrance.connections)))
     # What the generated functions register with; it passes for a server as far as they ask.
-    edge: Any = Edge(entrance, metrics, quotas=admin.quotas, access_log=access_log, traces=traces)
+    edge: Any = Edge(
+        entrance, metrics, quotas=admin.quotas, access_log=access_log, traces=traces, auditor=admin.auditor
+    )
     module_registry_pb2_grpc.add_ModuleRegistryServicer_to_server(
         ModuleRegistryServicer(registry, upload_stall_seconds), edge
     )

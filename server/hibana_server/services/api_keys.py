@@ -108,7 +108,7 @@ class ApiKeys:
                 raise Invalid.field("subject", "names one, and all_subjects asks for all; send one of the two")
         else:
             subject = subject or caller.subject
-            require(caller, Action.READ, Belonging(subject, UNKNOWN_SUBJECT))
+            require(caller, Action.READ, Belonging(subject, UNKNOWN_SUBJECT, f"subjects/{subject}"))
         whose = None if all_subjects else subject
         cursor = paging.unseal(page_token, "api_keys", whose)
         page = await self._store.list_keys(whose, limit=paging.page_size(page_size), cursor=cursor)
@@ -125,10 +125,10 @@ class ApiKeys:
         found = (await self._store.find([key_id])).get(key_id)
         if found is None:
             raise unknown_key()
-        require(caller, Action.CHANGE, Belonging(found.subject, UNKNOWN_KEY))
+        require(caller, Action.CHANGE, Belonging(found.subject, UNKNOWN_KEY, f"apiKeys/{key_id}"))
 
         def make(before: ApiKey) -> ApiKey:
-            require(caller, Action.CHANGE, Belonging(before.subject, UNKNOWN_KEY))
+            require(caller, Action.CHANGE, Belonging(before.subject, UNKNOWN_KEY, f"apiKeys/{key_id}"))
             now = now_us()
             return before if before.end_time <= now else replace(before, revoke_time=now)
 

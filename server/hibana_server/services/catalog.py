@@ -122,7 +122,7 @@ class Catalog:
         hidden = isinstance(decide(caller, action, module, published=False), Denied)
         version = await self._store.get_version(module.uid, label or module.live_version, published_only=hidden)
         if version is None:
-            raise unknown_version()
+            raise unknown_version(f"modules/{module.uid}/versions/{label}" if hidden else "")
         return version
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from hibana_server.domain.access import UNKNOWN_RECORD, Action, Belonging, require
+from hibana_server.domain.access import Action, Belonging, require, unknown_record
 from hibana_server.domain.callers import Caller
-from hibana_server.domain.errors import FailedPrecondition, NotFound, Unavailable
+from hibana_server.domain.errors import FailedPrecondition, Unavailable
 from hibana_server.domain.executions import Cache, Execution, Outcome, State, stands_for
 from hibana_server.domain.ids import now_us
 from hibana_server.domain.modules import Module
@@ -21,6 +21,7 @@ from hibana_server.domain.tiers import Tier
 from hibana_server.domain.values import json_text
 from hibana_server.services.calls import RECORDED_BYTES, Call, effective_limits
 from hibana_server.services.catalog import Catalog
+from hibana_server.services.looks import Looks
 from hibana_server.services.metering import Account
 from hibana_server.services.payloads import Payloads
 from hibana_server.services.plan import Plan, judge
@@ -48,6 +49,7 @@ class Executions:
         on_done: Callable[[Execution, Module], None],
         payloads: Payloads,
         quotas: Quotas,
+        looks: Looks,
     ) -> None:
         self._catalog = catalog
         self._artifacts = artifacts
@@ -62,6 +64,7 @@ class Executions:
         self._look_is_due = False
         self._on_done = on_done
         self._quotas = quotas
+        self.looks = looks
         self._running: dict[str, tuple[Run, Module]] = {}
         self._known: dict[tuple[str, Tier], Artifact] = {}
         self._admitting = True
@@ -270,8 +273,10 @@ class Executions:
         if record is None or (whose and record.caller != whose):
             record = await self.store.get(uid, caller=whose) if UID.match(uid) else None
         if record is None:
-            raise NotFound(UNKNOWN_RECORD)
-        require(caller, action, Belonging(record.caller))
+            raise unknown_record(f"executions/{uid}" if whose else "")
+        require(caller, action, Belonging(record.caller, resource=f"executions/{uid}"))
+        if record.caller != caller.subject and action is Action.READ:
+            self.looks.read(caller, f"executions/{uid}", record.caller)
         return record
 
     async def cancel(self, caller: Caller, uid: str) -> Execution:
@@ -282,6 +287,7 @@ class Executions:
             raise FailedPrecondition("the execution has ended already", reason="EXECUTION_ENDED")
         run, _ = running
         run.cancel()
+        await self.looks.change(caller, f"executions/{uid}", run.execution.caller)
         await run.wait()
         return run.execution
 

@@ -13,6 +13,7 @@ from hibana_server.domain.ports import ExecutionFilter, ExecutionStore
 from hibana_server.domain.references import parse
 from hibana_server.services import paging
 from hibana_server.services.catalog import Catalog
+from hibana_server.services.looks import Looks
 
 DEFAULT_INTERVALS = 24
 
@@ -30,8 +31,9 @@ class ExecutionList:
 class History:
     """Lists and numbers of executions: the caller's own; all for admins."""
 
-    def __init__(self, catalog: Catalog, store: ExecutionStore) -> None:
+    def __init__(self, catalog: Catalog, store: ExecutionStore, looks: Looks) -> None:
         self._catalog = catalog
+        self._looks = looks
         self._store = store
 
     async def list_executions(
@@ -42,6 +44,8 @@ class History:
         if seen is None:
             return ExecutionList()
         cursor = paging.unseal(page_token, seen)
+        if whole and caller.is_admin:  # with input and output of others, unless it asks for its own
+            self._looks.read(caller, "executions", where.caller)
         page = await self._store.list_executions(seen, limit=paging.page_size(page_size), cursor=cursor, whole=whole)
         return ExecutionList(
             page.executions, paging.seal(page.next_cursor, seen), page.total_size, page.total_is_minimum

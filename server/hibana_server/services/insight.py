@@ -9,14 +9,17 @@ from hibana_server.domain.callers import Caller
 from hibana_server.domain.modules import ModuleVersion
 from hibana_server.domain.numbers import Numbers
 from hibana_server.domain.ports import BlobStore, ExecutionStore
+from hibana_server.domain.tiers import Tier
 from hibana_server.services.catalog import Catalog
+from hibana_server.services.looks import Looks
 
 
 class Insight:
     """Downloads and statistics, for owner and admins."""
 
-    def __init__(self, catalog: Catalog, blobs: BlobStore, records: ExecutionStore) -> None:
+    def __init__(self, catalog: Catalog, blobs: BlobStore, records: ExecutionStore, looks: Looks) -> None:
         self._catalog = catalog
+        self._looks = looks
         self._blobs = blobs
         self._records = records
 
@@ -26,7 +29,9 @@ class Insight:
         The generator raises DataLoss at the latest where its end would be, before the last bytes; what
         is damaged is set aside. Close it.
         """
-        _, version = await self._catalog.version(caller, reference, Action.INSPECT)
+        module, version = await self._catalog.version(caller, reference, Action.INSPECT)
+        if module.tier is Tier.USER:  # the others belong to all admins
+            self._looks.read(caller, f"modules/{module.uid}/versions/{version.version}", module.owner)
         return version, self._blobs.read(version.sha256)
 
     async def numbers(self, caller: Caller, reference: str) -> Numbers:

@@ -135,7 +135,7 @@ class Quotas:
         Raises NotFound for somebody else's, unless the caller is an admin.
         """
         subject = subject or caller.subject
-        require(caller, Action.READ, Belonging(subject, UNKNOWN_SUBJECT))
+        require(caller, Action.READ, Belonging(subject, UNKNOWN_SUBJECT, f"quotas/{subject}"))
         await self.refresh()
         return await self._report(subject)
 

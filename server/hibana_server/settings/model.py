@@ -16,6 +16,8 @@ from typing import Any, get_type_hints
 import msgspec
 
 from hibana_server.settings.addresses import parse_address
+from hibana_server.settings.audit import AuditSection
+from hibana_server.settings.audit import rules as audit_rules
 from hibana_server.settings.detached import DetachedSection
 from hibana_server.settings.detached import rules as detached_rules
 from hibana_server.settings.executions import ExecutionsSection
@@ -164,6 +166,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is kept of executions besides their records."""
     history: HistorySection = HistorySection()
     """Records of executions, and when they are removed."""
+    audit: AuditSection = AuditSection()
+    """Entries of the audit log, and when they are removed."""
     gate_user: GateSection = GateSection()
     """What an uploaded module of the user tier may contain."""
     gate_admin: LargeGateSection = LargeGateSection()
@@ -293,6 +297,7 @@ def _check(settings: Settings) -> None:
     rules += key_rules(settings.keys)
     rules += executions_rules(settings.executions)
     rules += history_rules(settings.history)
+    rules += audit_rules(settings.audit)
     for section in ("gate_user", "gate_admin", "gate_system"):
         rules += (*gate_rules(section, getattr(settings, section)),)
     for section in ("quota_user", "quota_service", "quota_admin"):

@@ -58,6 +58,21 @@ class DataDir:
         """
         return self.path / "executions.db"
 
+    @property
+    def audit_db(self) -> Path:
+        """SQLite file of the audit log, apart from the registry: a refusal must not move the registry's counter."""
+        return self.path / "audit.db"
+
+    @property
+    def audit_head(self) -> Path:
+        """File that tells the newest places of the audit log's chains, apart from them."""
+        return self.path / "audit.head"
+
+    @property
+    def databases(self) -> dict[str, Path]:
+        """All databases by name."""
+        return {"registry": self.registry_db, "executions": self.executions_db, "audit": self.audit_db}
+
 
 class DataDirLock:
     """The exclusive right to serve a data directory; ends with `release` or with the process."""

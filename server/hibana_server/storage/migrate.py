@@ -22,19 +22,19 @@ _REVISION_FILE = re.compile(r"(r\d{4})_\w+\.py")
 
 
 def upgrade(data_dir: DataDir) -> None:
-    """Create or upgrade both databases; blocking, and cheap when there is nothing to do.
+    """Create or upgrade all databases; blocking, and cheap when there is nothing to do.
 
     Processes that start at once take turns. Each database changes in one transaction: whatever
     interrupts it, the old schema or the new one is there. Raises Unavailable(DATABASE_UNAVAILABLE)
     when a newer release wrote the file, or it is no database of ours.
     """
     with _turn(data_dir.path / "migrate.lock"), database_errors():
-        for name, file in (("registry", data_dir.registry_db), ("executions", data_dir.executions_db)):
+        for name, file in data_dir.databases.items():
             _upgrade_file(name, file)
 
 
 def revisions(name: str) -> list[str]:
-    """Return the known revisions of a database (registry or executions), oldest first."""
+    """Return the known revisions of a database (registry, executions or audit), oldest first."""
     matches = (_REVISION_FILE.fullmatch(entry) for entry in os.listdir(_MIGRATIONS / name / "versions"))
     return sorted(match.group(1) for match in matches if match)
 

@@ -124,7 +124,6 @@ LATER = {
     "CreateGrant",
     "ListGrants",
     "DeleteGrant",
-    "ListAuditEntries",
 }
 FILLED = {"module": "user/m", "version": "user/m@1", "name": "executions/x", "subject": "bob"}
 

@@ -8,6 +8,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
+from hibana_server.auth.tokens import TokenVerifier
+from hibana_server.domain.audit import Kind
 from hibana_server.domain.callers import Caller, Role
 from hibana_server.domain.executions import Outcome, State
 from hibana_server.domain.history import RECORD_BYTES
@@ -15,12 +17,17 @@ from hibana_server.domain.modules import Status
 from hibana_server.domain.ports import ExecutionFilter
 from hibana_server.domain.requests import RequestKey
 from hibana_server.domain.tiers import Tier
+from hibana_server.rpc.audit import Witness
+from hibana_server.services.audit import AuditLog
 from hibana_server.services.calls import RECORDED_BYTES, Call
+from hibana_server.services.denials import Denials
 from hibana_server.services.detached import Bounds, Detached
 from hibana_server.services.digest_locks import DigestLocks
 from hibana_server.services.event_logs import EventLogs
 from hibana_server.services.executions import Executions
+from hibana_server.services.hidden import Hidden
 from hibana_server.services.history import History
+from hibana_server.services.looks import Looks
 from hibana_server.services.numbering import STARTED, Begun, Missing, Piece, Told
 from hibana_server.services.open_records import OpenRecords, take_over
 from hibana_server.services.payloads import Payloads
@@ -32,6 +39,7 @@ from hibana_server.services.unnamed import Unnamed
 from hibana_server.services.watching import Watching
 from hibana_server.storage.blobs.local import LocalBlobStore
 from hibana_server.storage.sql.execution_rows import bulk, encode_failure, execution_row
+from hibana_server.storage.sqlite.audit import SqliteAuditStore
 from hibana_server.storage.sqlite.executions import SqliteExecutionStore
 from tests.integration.services.registry_model import (
     UNRUNNABLE,
@@ -123,6 +131,12 @@ class ExecutionHouse(House):
         """Records that were found open."""
         payloads = LocalBlobStore(self._data_dir.payloads, durable=False)
         locks = DigestLocks()
+        self.audit = SqliteAuditStore(self._data_dir.audit_db, self._data_dir.audit_head, b"k" * 32)
+        assert await self.audit.open() == []
+        notes = {kind: Denials(20, 600) for kind in (Kind.DENIAL, Kind.READ)}
+        log = AuditLog(self.audit, self.store.outbox, notes, Hidden(self.store, self.records).resolve)
+        await log.start()
+        looks = Looks(log, Witness(TokenVerifier(b"k" * 32)).entry)
         self.executions = Executions(
             self.catalog,
             self._artifacts,
@@ -132,11 +146,12 @@ class ExecutionHouse(House):
             lambda _execution, _module: None,
             Payloads(payloads, locks, PAYLOAD_BYTES),
             self.quotas,
+            looks,
         )
         logs = EventLogs(log_bytes=1 << 20, total_bytes=1 << 24, seconds=600.0)
         self.detached = Detached(self.executions, logs, Bounds())
         self.watching = Watching(self.executions, logs, watchers=100, watchers_of_caller=100)
-        self.history = History(self.catalog, self.records)
+        self.history = History(self.catalog, self.records, looks)
         self.replay = Replay(self.executions)
         self.open_records = OpenRecords(self.records, self.executions)
         self.revocation = Revocation(self.store, self.executions)
@@ -171,6 +186,7 @@ class ExecutionHouse(House):
 
     async def _close_all(self) -> None:
         await self.records.close()
+        await self.audit.close()
         self.payload_blobs.close()
         await super().close()
 

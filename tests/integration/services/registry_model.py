@@ -101,6 +101,7 @@ class House:
         self._data_dir = open_data_dir(root / "data")
         self._data_dir.registry_db.write_bytes(shared.empty)
         self._data_dir.executions_db.write_bytes(shared.empty_executions)
+        self._data_dir.audit_db.write_bytes(shared.empty_audit)
         self.open()
 
     def open(self) -> None:
@@ -129,6 +130,7 @@ class Shared:
     empty: bytes
     """Of the registry."""
     empty_executions: bytes
+    empty_audit: bytes
 
 
 def told(module: Module) -> tuple[Any, ...]:

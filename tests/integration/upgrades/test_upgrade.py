@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from hibana_server.domain.api_keys import ApiKey
+from hibana_server.domain.audit import AuditFilter
 from hibana_server.domain.callers import Role
 from hibana_server.domain.errors import Exhausted
 from hibana_server.domain.executions import EventIndex, Execution, Outcome, Requested, State, Usage
@@ -23,6 +24,7 @@ from hibana_server.domain.tiers import Tier
 from hibana_server.storage import migrate
 from hibana_server.storage.data_dir import DataDir, open_data_dir
 from hibana_server.storage.sql.execution_rows import execution_row
+from hibana_server.storage.sqlite.audit import SqliteAuditStore
 from hibana_server.storage.sqlite.executions import SqliteExecutionStore
 from hibana_server.storage.sqlite.journal import Journal
 from hibana_server.storage.sqlite.modules import SqliteModuleStore
@@ -89,7 +91,7 @@ def test_an_upgraded_database_has_the_schema_of_a_new_one(old: DataDir, tmp_path
     new = open_data_dir(tmp_path / "new")
     migrate.upgrade(new)
     migrate.upgrade(old)
-    for name in ("registry.db", "executions.db"):
+    for name in ("registry.db", "executions.db", "audit.db"):
         assert schema(old.path / name) == schema(new.path / name)
         assert migrate.current_revision(old.path / name) == migrate.current_revision(new.path / name)
         with closing(sqlite3.connect(old.path / name)) as connection:
@@ -131,6 +133,27 @@ async def test_an_upgraded_directory_has_no_keys_and_takes_them(modules: SqliteM
     async with opened(old) as store:
         await store.key_uses.note({"id": 5})
         assert await store.key_uses.last(["id"]) == {"id": 5}
+
+
+async def test_a_directory_that_had_no_audit_log_gets_one_that_takes_changes(
+    old: DataDir, modules: SqliteModuleStore
+) -> None:
+    assert await modules.outbox.waiting() == ([], 0)
+    sums = await modules.find(Tier.USER, "alice", "sums")
+    assert sums is not None
+    await modules.change(sums.uid, lambda m: replace(m, is_public=True))
+    (left,), mark = await modules.outbox.waiting()
+    assert (left.reference, left.after) == ("user/alice/sums", '{"is_public":true}')
+    audit = SqliteAuditStore(old.audit_db, old.audit_head, b"k" * 32)
+    assert await audit.open() == []
+    assert await audit.append([left]) == 1
+    modules.outbox.taken(mark)
+    await audit.close()
+    # Again, as the next start does.
+    audit = SqliteAuditStore(old.audit_db, old.audit_head, b"k" * 32)
+    assert await audit.open() == []
+    assert [each.entry for each in (await audit.list_entries(AuditFilter(), limit=5)).entries] == [left]
+    await audit.close()
 
 
 async def test_modules_live_on(modules: SqliteModuleStore) -> None:

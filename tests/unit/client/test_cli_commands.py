@@ -37,6 +37,8 @@ COMMANDS = [
     ["keys", "create"],
     ["keys", "list"],
     ["keys", "revoke"],
+    ["audit", "list"],
+    ["audit", "export"],
     ["executions", "list"],
     ["executions", "show"],
     ["executions", "watch"],

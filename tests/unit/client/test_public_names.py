@@ -16,6 +16,8 @@ PUBLIC = [
     "Access",
     "AlreadyExists",
     "ApiKey",
+    "AuditEntry",
+    "AuditKind",
     "Cache",
     "Cancelled",
     "Client",
@@ -90,6 +92,7 @@ PUBLIC = [
 
 CLIENT = [
     "api_keys",
+    "audit_entries",
     "cancel",
     "close",
     "create_api_key",

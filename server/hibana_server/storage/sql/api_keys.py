@@ -9,11 +9,13 @@ from sqlalchemy import RowMapping, delete, func, insert, or_, select, true, upda
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hibana_server.domain.api_keys import ENDED_FOR_EACH, ApiKey, KeyPage
+from hibana_server.domain.audit_changes import key_state
 from hibana_server.domain.callers import Role
 from hibana_server.domain.errors import QuotaViolation
 from hibana_server.domain.quotas import STORAGE_RETRY, exceeded
 from hibana_server.domain.requests import RequestKey, check_same
 from hibana_server.storage.cursors import decode_cursor, encode_cursor
+from hibana_server.storage.sql.audit_outbox import AuditNotes
 from hibana_server.storage.sql.database import Database, uninterrupted
 from hibana_server.storage.sql.tables import api_keys
 
@@ -25,9 +27,10 @@ _REMOVED = 500
 class SqlApiKeyStore:
     """`domain.api_keys.ApiKeyStore` over a `Database`; `generation` counts that database's commits."""
 
-    def __init__(self, database: Database, generation: Callable[[], int]) -> None:
+    def __init__(self, database: Database, generation: Callable[[], int], notes: AuditNotes) -> None:
         self._database = database
         self._generation = generation
+        self._notes = notes
 
     def generation(self) -> int:
         """Return a number that changes whenever any process committed a change."""
@@ -53,6 +56,7 @@ class SqlApiKeyStore:
             await _check_room(connection, key, most)
             asked = {} if request is None else {"request_id": request.request_id, "request_digest": request.digest}
             await connection.execute(insert(api_keys).values(**_row(key), **asked))
+            await self._notes.note(connection, f"apiKeys/{key.id}", None, key_state(key))
             return key, True
 
     async def change(self, key_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey | None:
@@ -69,6 +73,7 @@ class SqlApiKeyStore:
             after = change(before)
             if after != before:
                 await connection.execute(update(api_keys).where(own).values(_row(after)))
+                await self._notes.note(connection, f"apiKeys/{key_id}", key_state(before), key_state(after))
             return after
 
     async def list_keys(self, subject: str | None, *, limit: int, cursor: str = "") -> KeyPage:

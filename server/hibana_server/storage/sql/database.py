@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -20,6 +20,8 @@ class Database:
     def __init__(self, *, read: AsyncEngine, write: AsyncEngine) -> None:
         self._read = read
         self._write = write
+        self.on_commit: Callable[[], None] | None = None
+        """Called after every transaction that has committed."""
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -37,6 +39,8 @@ class Database:
         with database_errors():
             async with self._write.begin() as connection:
                 yield connection
+        if self.on_commit is not None:
+            self.on_commit()
 
     async def close(self) -> None:
         """Close all connections."""

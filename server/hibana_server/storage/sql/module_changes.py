@@ -9,11 +9,13 @@ from sqlalchemy import delete, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hibana_server.domain.access import unknown, unknown_version
+from hibana_server.domain.audit_changes import module_reference, module_state, version_state
 from hibana_server.domain.errors import AlreadyExists
 from hibana_server.domain.modules import Module, ModuleVersion, Status
 from hibana_server.domain.quotas import Quota
 from hibana_server.domain.requests import Answer, RequestKey
 from hibana_server.storage.sql import tombstones
+from hibana_server.storage.sql.audit_outbox import AuditNotes
 from hibana_server.storage.sql.module_reads import named, one_module, one_version
 from hibana_server.storage.sql.module_rows import allowed_rows, module_row, namespace, version_row
 from hibana_server.storage.sql.quotas import check_new_module, check_new_version
@@ -22,7 +24,13 @@ from hibana_server.storage.sql.tables import allowed_users, modules, versions
 
 
 async def add_version(
-    connection: AsyncConnection, module: Module, version: ModuleVersion, *, publish: bool, room: Quota | None = None
+    connection: AsyncConnection,
+    notes: AuditNotes,
+    module: Module,
+    version: ModuleVersion,
+    *,
+    publish: bool,
+    room: Quota | None = None,
 ) -> tuple[Module, ModuleVersion]:
     """Store a version, and its module when that is new; see the port for what is answered when."""
     found = await one_module(connection, named(module.tier, namespace(module.tier, module.owner), module.name))
@@ -43,11 +51,19 @@ async def add_version(
         await _write(connection, found, target)
     version = replace(version, module_uid=target.uid, publish_time=version.create_time if publish else None)
     await connection.execute(insert(versions), version_row(version))
+    await notes.note(
+        connection,
+        f"modules/{target.uid}/versions/{version.version}",
+        None if found is None else module_state(found),
+        module_state(target) | version_state(version),
+        reference=module_reference(target, version.version),
+    )
     return target, version
 
 
 async def change(
     connection: AsyncConnection,
+    notes: AuditNotes,
     uid: str,
     make: Callable[[Module], Module],
     request: RequestKey | None,
@@ -56,13 +72,14 @@ async def change(
     """Replace a module by what `make` makes of it."""
     if (answer := await recall(connection, request)) is not None:
         return answer.module
-    changed = await _apply(connection, await _module(connection, uid), make, room)
+    changed = await _apply(connection, notes, await _module(connection, uid), make, room)
     await remember(connection, request, Answer(changed))
     return changed
 
 
 async def publish(
     connection: AsyncConnection,
+    notes: AuditNotes,
     uid: str,
     label: str,
     make: Callable[[Module, ModuleVersion], Module],
@@ -73,7 +90,7 @@ async def publish(
     if (answer := await recall(connection, request)) is not None:
         return answer.module
     module, version = await _module(connection, uid), await _version(connection, uid, label)
-    changed = await _apply(connection, module, lambda before: make(before, version))
+    changed = await _apply(connection, notes, module, lambda before: make(before, version), version=label)
     if changed.live_version == label and version.publish_time is None:
         first = (versions.c.module_uid == uid) & (versions.c.version == label)
         await connection.execute(update(versions).where(first).values(publish_time=time))
@@ -83,6 +100,7 @@ async def publish(
 
 async def delete_version(
     connection: AsyncConnection,
+    notes: AuditNotes,
     uid: str,
     label: str,
     check: Callable[[Module, ModuleVersion], None],
@@ -97,12 +115,25 @@ async def delete_version(
     check(module, version)
     await tombstones.bury(connection, module, time, label)
     await connection.execute(delete(versions).where(versions.c.module_uid == uid, versions.c.version == label))
+    await notes.note(
+        connection,
+        f"modules/{uid}/versions/{label}",
+        version_state(version),
+        None,
+        reference=module_reference(module, label),
+    )
     await remember(connection, request, Answer(module, version))
     return version
 
 
 async def _apply(
-    connection: AsyncConnection, before: Module, make: Callable[[Module], Module], room: Quota | None = None
+    connection: AsyncConnection,
+    notes: AuditNotes,
+    before: Module,
+    make: Callable[[Module], Module],
+    room: Quota | None = None,
+    *,
+    version: str = "",
 ) -> Module:
     after = make(before)
     after = replace(after, allowed_users=tuple(sorted(set(after.allowed_users))))
@@ -115,6 +146,13 @@ async def _apply(
             await check_new_module(connection, after.owner, after, room)
         await tombstones.move(connection, before, after, after.update_time)
     await _write(connection, before, after)
+    await notes.note(
+        connection,
+        f"modules/{after.uid}/versions/{version}" if version else f"modules/{after.uid}",
+        module_state(before),
+        module_state(after),
+        reference=module_reference(after, version),
+    )
     return after
 
 

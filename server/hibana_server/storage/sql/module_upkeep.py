@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Collection
 
 from sqlalchemy import and_, delete, exists, select, tuple_
 
+from hibana_server.domain.audit_changes import module_reference, module_state
 from hibana_server.domain.ids import now_us
 from hibana_server.domain.modules import Status
 from hibana_server.domain.upkeep import StoredVersion
 from hibana_server.storage.sql import requests, tombstones
+from hibana_server.storage.sql.audit_outbox import AuditNotes
 from hibana_server.storage.sql.database import Database, uninterrupted
 from hibana_server.storage.sql.module_reads import one_module
 from hibana_server.storage.sql.tables import allowed_users, modules, versions
@@ -21,8 +23,9 @@ _SHOWN = 1000
 class SqlModuleUpkeep:
     """`domain.upkeep.ModuleUpkeep` over a `Database`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, notes: AuditNotes) -> None:
         self._database = database
+        self._notes = notes
 
     async def purge(self, before: int) -> int:
         """Remove the modules that were deleted before this time for good and return how many."""
@@ -42,6 +45,14 @@ class SqlModuleUpkeep:
             await connection.execute(delete(versions).where(versions.c.module_uid == uid))
             await connection.execute(delete(allowed_users).where(allowed_users.c.module_uid == uid))
             await connection.execute(delete(modules).where(modules.c.uid == uid))
+            await self._notes.note(
+                connection,
+                f"modules/{uid}",
+                module_state(module),
+                None,
+                reference=module_reference(module),
+                action="module.purge",
+            )
             return True
 
     async def forget_requests(self, before: int) -> int:

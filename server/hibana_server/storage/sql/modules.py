@@ -13,6 +13,7 @@ from hibana_server.domain.quotas import Quota
 from hibana_server.domain.requests import Answer, RequestKey
 from hibana_server.domain.tiers import Tier
 from hibana_server.storage.sql import module_changes, module_lists
+from hibana_server.storage.sql.audit_outbox import AuditNotes
 from hibana_server.storage.sql.database import Database, uninterrupted
 from hibana_server.storage.sql.module_reads import named, one_module, one_version
 from hibana_server.storage.sql.requests import recall, remember
@@ -26,9 +27,10 @@ class SqlModuleStore:
     its end when its caller is cancelled meanwhile.
     """
 
-    def __init__(self, database: Database, generation: Callable[[], int]) -> None:
+    def __init__(self, database: Database, generation: Callable[[], int], notes: AuditNotes) -> None:
         self._database = database
         self._generation = generation
+        self._notes = notes
 
     def generation(self) -> int:
         """Return a number that changes whenever any process committed a change."""
@@ -94,7 +96,9 @@ class SqlModuleStore:
                 answer = await recall(connection, request)
                 if answer is not None and answer.version is not None:
                     return answer.module, answer.version
-                stored = await module_changes.add_version(connection, module, version, publish=publish, room=room)
+                stored = await module_changes.add_version(
+                    connection, self._notes, module, version, publish=publish, room=room
+                )
                 existed = stored[1].create_time != version.create_time or stored[1].creator != version.creator
                 await remember(connection, request, Answer(*stored, seconds=seconds, existed=existed))
                 return stored
@@ -113,7 +117,7 @@ class SqlModuleStore:
 
         async def work() -> Module:
             async with self._database.writing() as connection:
-                return await module_changes.change(connection, uid, change, request, room)
+                return await module_changes.change(connection, self._notes, uid, change, request, room)
 
         return await uninterrupted(work())
 
@@ -130,7 +134,7 @@ class SqlModuleStore:
 
         async def work() -> Module:
             async with self._database.writing() as connection:
-                return await module_changes.publish(connection, uid, version, change, time, request)
+                return await module_changes.publish(connection, self._notes, uid, version, change, time, request)
 
         return await uninterrupted(work())
 
@@ -147,6 +151,6 @@ class SqlModuleStore:
 
         async def work() -> ModuleVersion:
             async with self._database.writing() as connection:
-                return await module_changes.delete_version(connection, uid, version, check, time, request)
+                return await module_changes.delete_version(connection, self._notes, uid, version, check, time, request)
 
         return await uninterrupted(work())

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from sqlalchemy import ColumnElement, RowMapping, and_, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hibana_server.domain.audit_changes import quota_state
 from hibana_server.domain.modules import Module
 from hibana_server.domain.quotas import NO_EXCEPTION, Quota, QuotaException, QuotaPage, Stored, check_room
 from hibana_server.domain.tiers import Tier
 from hibana_server.storage.cursors import decode_cursor, encode_cursor
+from hibana_server.storage.sql.audit_outbox import AuditNotes
 from hibana_server.storage.sql.database import Database, uninterrupted
 from hibana_server.storage.sql.module_reads import named
 from hibana_server.storage.sql.tables import modules, quotas, versions
@@ -29,9 +31,10 @@ _SET = or_(*(bound.is_not(None) for bound in _BOUNDS))
 class SqlQuotaStore:
     """`domain.quotas.QuotaStore` over a `Database`; `generation` counts that database's commits."""
 
-    def __init__(self, database: Database, generation: Callable[[], int]) -> None:
+    def __init__(self, database: Database, generation: Callable[[], int], notes: AuditNotes) -> None:
         self._database = database
         self._generation = generation
+        self._notes = notes
 
     def generation(self) -> int:
         """Return a number that changes whenever any process committed a change."""
@@ -52,7 +55,8 @@ class SqlQuotaStore:
         async with self._database.writing() as connection:
             own = quotas.c.subject == subject
             row = (await connection.execute(select(quotas).where(own))).mappings().one_or_none()
-            made = change(NO_EXCEPTION if row is None else _quota(row))
+            found = NO_EXCEPTION if row is None else _quota(row)
+            made = change(found)
             newest = (await connection.execute(select(func.max(quotas.c.revision)))).scalar_one()
             values = {
                 **{bound.name: getattr(made, bound.name) for bound in _BOUNDS},
@@ -64,6 +68,8 @@ class SqlQuotaStore:
                 await connection.execute(insert(quotas).values(subject=subject, **values))
             else:
                 await connection.execute(update(quotas).where(own).values(values))
+            if made != found:
+                await self._notes.note(connection, f"quotas/{subject}", quota_state(found), quota_state(made))
             return made
 
     async def list_exceptions(self, *, limit: int, cursor: str = "") -> QuotaPage:

@@ -1,4 +1,4 @@
-"""Tables of the two databases. Times are microseconds since 1970, UTC."""
+"""Tables of the three databases. Times are microseconds since 1970, UTC."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ _NAMES = {
 
 registry = MetaData(naming_convention=_NAMES)
 executions_metadata = MetaData(naming_convention=_NAMES)
+audit_metadata = MetaData(naming_convention=_NAMES)
 
 modules = Table(
     "modules",
@@ -148,6 +149,15 @@ api_keys = Table(
     Index(None, "subject", "create_time", "id"),
     Index(None, "create_time", "id"),
     Index(None, "end_time"),
+)
+
+# What the audit log is told of changes, in the transaction of each, until it has taken it (services/audit.py).
+audit_outbox = Table(
+    "audit_outbox",
+    registry,
+    Column("number", Integer, primary_key=True),
+    Column("entry", LargeBinary, nullable=False),  # msgpack of domain.audit.Entry
+    sqlite_autoincrement=True,  # a number never comes back: one that was taken stays taken
 )
 
 executions = Table(
@@ -291,4 +301,47 @@ api_key_uses = Table(
     executions_metadata,
     Column("id", Text, primary_key=True),
     Column("time", BigInteger, nullable=False),
+)
+
+# Entries never change; triggers refuse it. Only what retention has cut off from a chain's old end may be deleted.
+audit_entries = Table(
+    "audit_entries",
+    audit_metadata,
+    Column("uid", Text, primary_key=True),  # UUIDv7: its order is the order of happening
+    Column("kind", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("peer", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("last_time", BigInteger, nullable=False),
+    UniqueConstraint("kind", "sequence"),
+    Index(None, "subject", "uid"),
+    Index(None, "action", "uid"),
+    Index(None, "resource", "uid"),
+    Index(None, "kind", "uid"),
+)
+
+# How far each chain goes, and up to where it is cut; see domain.audit_chain.ChainState.
+audit_chains = Table(
+    "audit_chains",
+    audit_metadata,
+    Column("kind", Text, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("cut", BigInteger, nullable=False),
+    Column("cut_hash", LargeBinary, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("seal", LargeBinary, nullable=False),
 )

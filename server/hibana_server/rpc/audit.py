@@ -1,0 +1,131 @@
+"""What the edge tells the audit log: who makes the call that is being served, and what was refused."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from hibana_server.auth.failures import address_of
+from hibana_server.domain.audit import SERVICE, Entry, Kind, Who
+from hibana_server.domain.errors import Denial, HibanaError
+from hibana_server.domain.ids import now_us, uuid7
+from hibana_server.domain.text import clean, cut_utf8
+from hibana_server.rpc.audit_rules import AUDIT_RULES, AUTHENTICATE
+from hibana_server.rpc.calls import CURRENT, CurrentCall
+from hibana_server.services.audit import AuditLog
+
+MAX_TEXT = 512
+"""Characters of one text of an entry."""
+MAX_SUBJECT = 256
+
+
+class Sources(Protocol):
+    """Tells what a verified token is."""
+
+    def source_of(self, token: str) -> str:
+        """Return `token`, `provider` or `key`."""
+
+
+class Witness:
+    """Tells who calls. One for the server."""
+
+    def __init__(self, sources: Sources | None = None) -> None:
+        """Take what knows the tokens, or have `sources` set before the first call: it may need what asks this."""
+        self.sources = sources
+
+    def who(self) -> Who:
+        """Return who makes the call that is being served; the service itself outside of one."""
+        call = CURRENT.get(None)
+        return SERVICE if call is None else self.of(call, call.address)
+
+    def entry(self, kind: Kind, resource: str, detail: str) -> Entry:
+        """Make an entry about the call that is being served."""
+        call = CURRENT.get(None)
+        who = SERVICE if call is None else self.of(call, call.address)
+        return _entry(kind, who, Denial(resource, why=detail))
+
+    def of(self, call: CurrentCall, peer: str) -> Who:
+        """Return who makes a call that came from a peer."""
+        caller = call.caller
+        if caller is None:
+            return SERVICE
+        return Who(
+            subject=clean(caller.subject, MAX_SUBJECT),
+            role=caller.role.value,
+            source=self._source(call.token),
+            peer=_peer(call, peer),
+            request_id=call.request_id,
+            action=AUDIT_RULES[call.method].action,
+        )
+
+    def _source(self, token: str) -> str:
+        if not token:
+            return "certificate"
+        return "" if self.sources is None else self.sources.source_of(token)
+
+
+class Auditor:
+    """Tells the audit log what was refused. One for the server."""
+
+    def __init__(self, log: AuditLog, witness: Witness) -> None:
+        self.log = log
+        self._witness = witness
+
+    def denied(self, call: CurrentCall, peer: str, error: HibanaError, request: Any) -> None:
+        """Note that a rule refused a call."""
+        denial = error.denial
+        if denial is None or call.caller is None:
+            return
+        rule = AUDIT_RULES[call.method]
+        asked = rule.resource(request) if rule.resource is not None and request is not None else ""
+
+        def make() -> Entry:
+            told = denial if denial.resource else Denial(asked, denial.reference, denial.why)
+            return _entry(Kind.DENIAL, self._witness.of(call, peer), told, error.reason)
+
+        self.log.note(Kind.DENIAL, (call.caller.subject, rule.action, error.reason), make)
+
+    def not_authenticated(self, call: CurrentCall, peer: str, error: HibanaError) -> None:
+        """Note that somebody came with credentials that do not hold; whose they claim to be is not told."""
+
+        def make() -> Entry:
+            # The method may be any text as long as nobody has served it.
+            method = call.method if call.method in AUDIT_RULES else ""
+            who = Who(peer=_peer(call, peer), request_id=call.request_id, action=AUTHENTICATE)
+            return _entry(
+                Kind.DENIAL, who, Denial(method, why=_WHY.get(error.reason, "they do not hold")), error.reason
+            )
+
+        self.log.note(Kind.DENIAL, ("", AUTHENTICATE, address_of(peer), error.reason), make)
+
+
+_WHY = {
+    "TOKEN_INVALID": "the credentials do not hold",
+    "TOKEN_EXPIRED": "the token has expired",
+}
+
+
+def _entry(kind: Kind, who: Who, denial: Denial, reason: str = "") -> Entry:
+    return Entry(
+        uid=uuid7(),
+        kind=kind,
+        time=now_us(),
+        subject=who.subject,
+        role=who.role,
+        source=who.source,
+        peer=who.peer,
+        request_id=who.request_id,
+        action=who.action,
+        resource=_fit(denial.resource),
+        reference=_fit(denial.reference),
+        reason=reason,
+        detail=_fit(denial.why),
+    )
+
+
+def _fit(text: str) -> str:
+    """Drop what could pass for something else in a terminal or a log, and cut."""
+    return cut_utf8(clean(text, MAX_TEXT), MAX_TEXT)
+
+
+def _peer(call: CurrentCall, address: str) -> str:
+    return clean(f"{address} {call.peer}" if call.peer else address)

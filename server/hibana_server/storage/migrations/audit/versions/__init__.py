@@ -1,0 +1,1 @@
+"""One file each, named rNNNN_WHAT.py after its revision."""
