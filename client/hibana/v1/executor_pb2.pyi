@@ -287,7 +287,7 @@ class InvokeResponse(_message.Message):
     outcome: _execution_pb2.Outcome.ValueType
     """How it ended."""
     stdout: _builtins.bytes
-    """The first bytes of stdout; with stderr at most 3 MiB."""
+    """The first bytes of stdout; with stderr and the result at most 3 MiB."""
     stderr: _builtins.bytes
     """The first bytes of stderr."""
     stdout_truncated: _builtins.bool

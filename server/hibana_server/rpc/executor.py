@@ -179,6 +179,7 @@ def _head(capture: Capture | None) -> bytes:
 def _fit(out: bytes, err: bytes, results: str) -> tuple[bytes, bytes]:
     """Cut stdout and stderr to what an answer holds beside its result."""
     named = stands_for(results)
-    room = max(0, INVOKE_OUTPUT_BYTES - (len(results) if named is None else named[0]))
+    taken = (len(results) if named is None else named[0]) - len("[]")
+    room = max(0, INVOKE_OUTPUT_BYTES - taken)
     out = out[: max(0, room - min(len(err), INVOKE_STDERR_BYTES))]
     return out, err[: room - len(out)]
