@@ -58,5 +58,8 @@ def test_failures_are_listed_with_their_number(cli: Cli) -> None:
     told = json.loads(cli.ok("executions", "list", "--failed", "--json", "--limit", "1"))
     assert [each["name"] for each in told["items"]] == [name]
     everything = [json.loads(line) for line in cli.ok("executions", "list", "--failed", "--all", "--json").splitlines()]
-    assert {each["outcome"] for each in everything} == {"trap"}
+    # Other tests' executions failed otherwise; one that succeeded is none of them.
+    outcomes = {each["outcome"] for each in everything}
+    assert "trap" in outcomes
+    assert "ok" not in outcomes
     assert told["total_size"] == len(everything)
