@@ -32,7 +32,7 @@ class AuditEntry:
     """Empty for the service itself, and for credentials that do not hold."""
     role: str
     source: str
-    """What the subject is known by: token, provider, key, certificate; service for the service itself."""
+    """What the subject is known by: token, provider, key:ID, certificate; service for the service itself."""
     peer: str
     """Where the call came from."""
     action: str

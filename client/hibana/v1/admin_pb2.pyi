@@ -816,7 +816,9 @@ class AuditEntry(_message.Message):
     role: _builtins.str
     """Role of the subject: `user`, `service` or `admin`."""
     source: _builtins.str
-    """What the subject is known by: `token`, `provider`, `key`, `certificate`; `service` for the service itself."""
+    """What the subject is known by: `token`, `provider`, `key:ID` of an API key, `certificate`; `service` for the service
+    itself.
+    """
     peer: _builtins.str
     """Where the call came from: address and port, and the name in its certificate where it showed one."""
     reference: _builtins.str

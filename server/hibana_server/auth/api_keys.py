@@ -25,8 +25,6 @@ class ApiKeySource:
     a revocation is one. Then, and for keys that were not seen before, one reading serves all who wait.
     """
 
-    name = "key"
-
     def __init__(self, store: ApiKeyStore, uses: RecentUses) -> None:
         self._store = store
         self._uses = uses

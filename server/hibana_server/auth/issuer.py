@@ -35,8 +35,6 @@ class IssuerRules:
 class Issuer:
     """Verifies the tokens of one issuer with a shared secret (HS256), or with keys it publishes."""
 
-    name = "provider"
-
     def __init__(self, rules: IssuerRules, *, secret: bytes | None = None, jwks: Jwks | None = None) -> None:
         """Take one of the two kinds of key, or both while an issuer moves from one to the other."""
         self._rules = rules

@@ -32,11 +32,6 @@ class Verified(NamedTuple):
 class TokenSource(Protocol):
     """Somebody whose tokens stand for callers here."""
 
-    @property
-    def name(self) -> str:
-        """What the audit log calls it: provider, key."""
-        ...
-
     def accepts(self, token: str, issuer: object, /) -> bool:
         """Tell whether this source alone judges a token; `issuer` is whom it claims to be from, not verified."""
         ...

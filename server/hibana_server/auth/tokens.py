@@ -67,9 +67,8 @@ class TokenVerifier:
         return verified.caller
 
     def source_of(self, token: str) -> str:
-        """Return what the audit log calls a token that was verified: `token` for the service's own."""
-        source = self._source(token)
-        return "token" if source is None else source.name
+        """Return what the audit log calls a verified token: `token` for one of the service itself, else `provider`."""
+        return "token" if self._source(token) is None else "provider"
 
     def forget(self) -> None:
         """Verify every token anew: keys were replaced."""

@@ -26,7 +26,7 @@ class Who:
     """Empty for the service itself, and for credentials that do not hold."""
     role: str = ""
     source: str = ""
-    """What the subject is known by: token, provider, key, certificate; service for the service itself."""
+    """What the subject is known by: token, provider, key:ID, certificate; service for the service itself."""
     peer: str = ""
     """Where the call came from: address, and the name in its certificate where it showed one."""
     request_id: str = ""

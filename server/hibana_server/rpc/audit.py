@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from hibana_server.auth.failures import address_of
 from hibana_server.domain.audit import SERVICE, Entry, Kind, Who
+from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import Denial, HibanaError
 from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.domain.text import clean, cut_utf8
@@ -22,15 +23,15 @@ class Sources(Protocol):
     """Tells what a verified token is."""
 
     def source_of(self, token: str) -> str:
-        """Return `token`, `provider` or `key`."""
+        """Return `token` for the service's own, `provider` for another's."""
 
 
 class Witness:
     """Tells who calls. One for the server."""
 
-    def __init__(self, sources: Sources | None = None) -> None:
-        """Take what knows the tokens, or have `sources` set before the first call: it may need what asks this."""
-        self.sources = sources
+    def __init__(self) -> None:
+        self.sources: Sources | None = None
+        """Set before the first call is served: what verifies keys needs the store that asks who makes a change."""
 
     def who(self) -> Who:
         """Return who makes the call that is being served; the service itself outside of one."""
@@ -51,16 +52,18 @@ class Witness:
         return Who(
             subject=clean(caller.subject, MAX_SUBJECT),
             role=caller.role.value,
-            source=self._source(call.token),
+            source=self._source(caller, call.token),
             peer=_peer(call, peer),
             request_id=call.request_id,
             action=AUDIT_RULES[call.method].action,
         )
 
-    def _source(self, token: str) -> str:
+    def _source(self, caller: Caller, token: str) -> str:
+        if caller.key:
+            return f"key:{caller.key}"
         if not token:
             return "certificate"
-        return "" if self.sources is None else self.sources.source_of(token)
+        return "token" if self.sources is None else self.sources.source_of(token)
 
 
 class Auditor:

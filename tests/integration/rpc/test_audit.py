@@ -121,7 +121,8 @@ async def test_what_is_done_with_an_api_key_says_so_and_tells_nothing_of_the_sec
     made = await make(caller, display_name="ci")
     await create(use(made.secret), "m", WASM)
     upload_, created = await entries(admin, subject=caller.subject)
-    assert (upload_.action, upload_.source) == ("module.upload", "key")
+    known_by = f"key:{made.api_key.name.removeprefix('apiKeys/')}"
+    assert (upload_.action, upload_.source) == ("module.upload", known_by)
     assert (created.action, created.resource, created.source) == ("key.create", made.api_key.name, "token")
     assert fields(created.after)["display_name"] == "ci"
     assert made.secret.rsplit("_", 1)[1] not in str(created)
