@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.domain.words import Word
 
 
@@ -68,6 +69,38 @@ class Entry:
     """How many this stands for, where the rest was only counted."""
     last_time: int = 0
     """When the last of them happened; 0 where it is one."""
+
+
+def entry_of(
+    who: Who,
+    kind: Kind,
+    action: str,
+    resource: str,
+    *,
+    reference: str = "",
+    reason: str = "",
+    detail: str = "",
+    before: str = "",
+    after: str = "",
+) -> Entry:
+    """Make an entry of what somebody does now."""
+    return Entry(
+        uid=uuid7(),
+        kind=kind,
+        time=now_us(),
+        subject=who.subject,
+        role=who.role,
+        source=who.source,
+        peer=who.peer,
+        request_id=who.request_id,
+        action=action,
+        resource=resource,
+        reference=reference,
+        reason=reason,
+        detail=detail,
+        before=before,
+        after=after,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,8 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 
-from google.protobuf.descriptor import FileDescriptor
-
-from hibana.v1 import admin_pb2, executor_pb2, module_registry_pb2
 from hibana_server.domain.access import Action
+from hibana_server.rpc.methods import by_path
 
 
 class About(Enum):
@@ -93,15 +91,5 @@ _TABLE: Mapping[str, Mapping[str, AccessRule]] = {
 }
 
 
-def _every_rpc(*files: FileDescriptor) -> dict[str, AccessRule]:
-    """Return the rule of every method by its path. Raises KeyError for one that has none."""
-    return {
-        f"/{service.full_name}/{method.name}": _TABLE[service.full_name][method.name]
-        for file in files
-        for service in file.services_by_name.values()
-        for method in service.methods
-    }
-
-
-ACCESS_RULES = _every_rpc(module_registry_pb2.DESCRIPTOR, executor_pb2.DESCRIPTOR, admin_pb2.DESCRIPTOR)
+ACCESS_RULES = by_path(_TABLE)
 """Path of an RPC, `/hibana.v1.Executor/Invoke`, to its rule."""

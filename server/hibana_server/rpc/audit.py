@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from hibana_server.auth.failures import address_of
-from hibana_server.domain.audit import SERVICE, Entry, Kind, Who
+from hibana_server.domain.audit import SERVICE, Entry, Kind, Who, entry_of
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import Denial, HibanaError
-from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.domain.text import clean, cut_utf8
 from hibana_server.rpc.audit_rules import AUDIT_RULES, AUTHENTICATE
 from hibana_server.rpc.calls import CURRENT, CurrentCall
@@ -40,9 +39,7 @@ class Witness:
 
     def entry(self, kind: Kind, resource: str, detail: str) -> Entry:
         """Make an entry about the call that is being served."""
-        call = CURRENT.get(None)
-        who = SERVICE if call is None else self.of(call, call.address)
-        return _entry(kind, who, Denial(resource, why=detail))
+        return _entry(kind, self.who(), Denial(resource, why=detail))
 
     def of(self, call: CurrentCall, peer: str) -> Who:
         """Return who makes a call that came from a peer."""
@@ -108,17 +105,11 @@ _WHY = {
 
 
 def _entry(kind: Kind, who: Who, denial: Denial, reason: str = "") -> Entry:
-    return Entry(
-        uid=uuid7(),
-        kind=kind,
-        time=now_us(),
-        subject=who.subject,
-        role=who.role,
-        source=who.source,
-        peer=who.peer,
-        request_id=who.request_id,
-        action=who.action,
-        resource=_fit(denial.resource),
+    return entry_of(
+        who,
+        kind,
+        who.action,
+        _fit(denial.resource),
         reference=_fit(denial.reference),
         reason=reason,
         detail=_fit(denial.why),

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from google.protobuf.descriptor import FileDescriptor
-
-from hibana.v1 import admin_pb2, executor_pb2, module_registry_pb2
+from hibana_server.rpc.methods import by_path
 
 
 class AuditRule(NamedTuple):
@@ -71,17 +69,7 @@ _TABLE: Mapping[str, Mapping[str, AuditRule]] = {
 }
 
 
-def _every_rpc(*files: FileDescriptor) -> dict[str, AuditRule]:
-    """Return how every method is told, by its path. Raises KeyError for one that is not."""
-    return {
-        f"/{service.full_name}/{method.name}": _TABLE[service.full_name][method.name]
-        for file in files
-        for service in file.services_by_name.values()
-        for method in service.methods
-    }
-
-
-AUDIT_RULES = _every_rpc(module_registry_pb2.DESCRIPTOR, executor_pb2.DESCRIPTOR, admin_pb2.DESCRIPTOR)
+AUDIT_RULES = by_path(_TABLE)
 """Path of an RPC, `/hibana.v1.ModuleRegistry/UpdateModule`, to how it is told."""
 AUTHENTICATE = "authenticate"
 """Action of entries about credentials that do not hold."""

@@ -8,9 +8,8 @@ import msgspec
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hibana_server.domain.audit import SERVICE, Entry, Kind, Who
+from hibana_server.domain.audit import SERVICE, Entry, Kind, Who, entry_of
 from hibana_server.domain.audit_changes import State, difference
-from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.storage.sql.database import Database, uninterrupted
 from hibana_server.storage.sql.tables import audit_outbox
 
@@ -54,21 +53,8 @@ class AuditNotes:
         """
         who = self._who()
         was, now = difference(before, after)
-        entry = Entry(
-            uid=uuid7(),
-            kind=Kind.CHANGE,
-            time=now_us(),
-            subject=who.subject,
-            role=who.role,
-            source=who.source,
-            peer=who.peer,
-            request_id=who.request_id,
-            action=action or who.action or "service.change",
-            resource=resource,
-            reference=reference,
-            before=was,
-            after=now,
-        )
+        done = action or who.action or "service.change"
+        entry = entry_of(who, Kind.CHANGE, done, resource, reference=reference, before=was, after=now)
         if self.mark:
             await connection.execute(delete(audit_outbox).where(audit_outbox.c.number <= self.mark))
         await connection.execute(insert(audit_outbox).values(entry=_encode(entry)))

@@ -11,10 +11,9 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hibana_server.domain.audit import AuditFilter, AuditPage, Entry, Kind
+from hibana_server.domain.audit import SERVICE, AuditFilter, AuditPage, Entry, Kind, entry_of
 from hibana_server.domain.audit_chain import GAP, START, ChainState, Head, Place, Reading, Verified, same, state_seal
 from hibana_server.domain.errors import Unavailable
-from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.storage.audit_head import HeadDamagedError, read_head, write_head
 from hibana_server.storage.errors import disk_errors
 from hibana_server.storage.sql import audit_entries as entries_sql
@@ -178,16 +177,4 @@ class AuditReader:
 
 def _gap(text: str) -> Entry:
     log.error("audit_chain_broken", found=text)
-    return Entry(
-        uid=uuid7(),
-        kind=Kind.CHANGE,
-        time=now_us(),
-        subject="",
-        role="",
-        source="service",
-        peer="",
-        request_id="",
-        action=GAP,
-        resource="audit",
-        detail=text,
-    )
+    return entry_of(SERVICE, Kind.CHANGE, GAP, "audit", detail=text)
