@@ -11,18 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import wasmtime
+from wasmtime.component import Component
 
 from hibana_server.domain.executions import Cache, Limits, Outcome, Output, RunEnd, Stream
 from hibana_server.domain.modules import ModuleFacts
 from hibana_server.domain.sandboxes import Artifact, Claim, Job, TypedCall
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier
 from hibana_server.domain.values import JsonArguments
+from hibana_server.sandbox.compiler.component_facts import describe_component
+from hibana_server.sandbox.gate.component import read_component
+from hibana_server.sandbox.gate.header import is_component
 from hibana_server.sandbox.gate.inspect import inspect
+from hibana_server.sandbox.gate.limits import limits_of
 from hibana_server.sandbox.gate.memory_export import with_memory_exported
 from hibana_server.sandbox.gate.typing import with_types
 from hibana_server.sandbox.pool import Pool
 from hibana_server.sandbox.reserved import ReservedSandbox
-from hibana_server.sandbox.worker.engine import compile_config
+from hibana_server.sandbox.worker.engine import compile_config, component_engine
 from hibana_server.services.targets import Function
 from tests.framework import processes
 
@@ -38,6 +43,25 @@ def compiler() -> wasmtime.Engine:
 
 
 @cache
+def component_compiler() -> wasmtime.Engine:
+    """Return the engine that compiles components."""
+    return component_engine()
+
+
+@cache
+def component(data: bytes) -> Component:
+    """Compile a component."""
+    return Component(component_compiler(), data)
+
+
+@cache
+def described(data: bytes, tier: Tier = Tier.USER) -> ModuleFacts:
+    """Describe a component, as the compile worker does."""
+    limits = limits_of(DEFAULT_POLICIES[tier])
+    return describe_component(component_compiler(), component(data), read_component(data, limits), tier, limits)
+
+
+@cache
 def wasm(name: str) -> bytes:
     """Return a guest of tests/guests in binary form."""
     return bytes(wasmtime.wat2wasm((GUESTS / f"{name}.wat").read_text(encoding="utf-8")))
@@ -49,7 +73,8 @@ def artifact(directory: Path, module: bytes) -> Artifact:
     key = hashlib.sha256(module).hexdigest()
     path = directory / f"{key}.cwasm"
     if not path.exists():
-        path.write_bytes(wasmtime.Module(compiler(), with_memory_exported(module)).serialize())
+        made = component(module) if is_component(module) else wasmtime.Module(compiler(), with_memory_exported(module))
+        path.write_bytes(made.serialize())
     return Artifact(key, path, path.stat().st_size, Cache.DISK)
 
 
@@ -163,13 +188,16 @@ class Bench:
     def typed_job(self, module: str | bytes, types: str, function: str, *values: Any, **rest: Any) -> Job:
         """Describe a call with values, as an upload with these types makes it."""
         code = wasm(module) if isinstance(module, str) else module
-        export = typed(code, types).export(function)
+        facts = described(code) if is_component(code) else typed(code, types)
+        export = facts.export(function)
         assert export is not None
         assert export.callable, export.note
         target = Function(export)
         given = target.values(JsonArguments(values)) if rest.pop("json", False) else values
         call = None if target.binding is None else TypedCall(target.binding, given)
         core = given if call is None else ()
+        if is_component(code):
+            rest["memories"] = facts.memories
         return self.job(code, function, *core, result_types=export.results, typed=call, **rest)
 
     async def call(

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import wasmtime
+from wasmtime import component
 
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier
-from hibana_server.sandbox.features import COMPACT_IMPORTS, COMPONENTS
+from hibana_server.sandbox.engine_settings import COMPONENT
+from hibana_server.sandbox.features import COMPACT_IMPORTS
+from hibana_server.sandbox.gate.component import read_component
 from hibana_server.sandbox.gate.errors import FeatureUsed, LimitPassed, Malformed, Refused
+from hibana_server.sandbox.gate.header import is_component
 from hibana_server.sandbox.gate.inspect import inspect
+from hibana_server.sandbox.gate.limits import limits_of
 from hibana_server.sandbox.worker.engine import compile_config
 
 LONGEST_TEXT = 600
-# Refused by the engine as well, but not by its validator, or not by the engine of core modules.
-_BEYOND_THE_VALIDATOR = {COMPACT_IMPORTS.title, COMPONENTS.title}
+# Refused by the engine as well, but not by its validator.
+_BEYOND_THE_VALIDATOR = {COMPACT_IMPORTS.title}
 
 _engine = wasmtime.Engine(compile_config())
+_components = wasmtime.Engine(compile_config(COMPONENT))
 
 
 def look(data: bytes, tier: Tier = Tier.USER) -> Refused | None:
     """Inspect and return the refusal; anything else that is raised escapes."""
+    policy = DEFAULT_POLICIES[tier]
     try:
-        facts = inspect(data, tier, DEFAULT_POLICIES[tier])
+        if is_component(data):
+            read_component(data, limits_of(policy))
+            return None
+        facts = inspect(data, tier, policy)
     except Refused as refused:
         found = refused
     else:
@@ -50,7 +60,10 @@ def valid(data: bytes) -> bool:
     if not data.startswith(b"\0asm"):
         return False
     try:
-        wasmtime.Module.validate(_engine, data)
+        if is_component(data):
+            component.Component(_components, data)
+        else:
+            wasmtime.Module.validate(_engine, data)
     except wasmtime.WasmtimeError:
         return False
     return True

@@ -54,8 +54,8 @@ PROPOSALS = {
         (i8x16.relaxed_swizzle (v128.const i64x2 0 0) (v128.const i64x2 0 0)))))""",
     "wide arithmetic": """(module (func (param i64 i64) (result i64 i64)
         (i64.mul_wide_s (local.get 0) (local.get 1))))""",
-    "components": "(component)",
-    "a component around a module": '(component (core module (memory 1) (func (export "run"))))',
+    "asynchronous components": '(component (import "f" (func async)))',
+    "threads in a component": "(component (core module (memory 1 1 shared)))",
 }
 """Text of one module for each proposal that nobody asked for."""
 

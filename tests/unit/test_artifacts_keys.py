@@ -14,11 +14,11 @@ USER = DEFAULT_POLICIES[Tier.USER]
 
 
 def fresh_key(sha256: str = "a") -> str:
-    engine_settings.core_fingerprint.cache_clear()
+    engine_settings.engine_fingerprint.cache_clear()
     try:
         return artifact_key(sha256)
     finally:
-        engine_settings.core_fingerprint.cache_clear()
+        engine_settings.engine_fingerprint.cache_clear()
 
 
 def test_key_names_the_bytes() -> None:

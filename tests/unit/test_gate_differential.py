@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import wasmtime
 from hypothesis import given, settings
@@ -76,5 +78,5 @@ def test_damaged_components_bring_only_refusals(edits: list[tuple[int, int]]) ->
     damaged = bytearray(wat(COMPONENT))
     for position, value in edits:
         damaged[position % len(damaged)] = value
-    with pytest.raises(Refused):
-        inspect(bytes(damaged), Tier.USER, USER)
+    with suppress(Refused):
+        read_component(bytes(damaged), limits_of(USER))

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier
-from hibana_server.sandbox.gate.errors import FeatureUsed, LimitPassed, Malformed, Refused
+from hibana_server.sandbox.gate.errors import LimitPassed, Malformed, Refused
 from hibana_server.sandbox.gate.inspect import inspect
 from tests.framework.wasm import HEADER, resvg
 
@@ -49,13 +49,6 @@ def test_other_bytes_are_named(data: bytes, looks: str) -> None:
     assert error.finding.code == "MODULE_MALFORMED"
     assert looks in error.finding.text
     assert error.finding.fix
-
-
-def test_component_is_told_to_come_later() -> None:
-    error = refusal(b"\0asm\x0d\0\x01\0")
-    assert isinstance(error, FeatureUsed)
-    assert "component model" in error.finding.text
-    assert "core module" in error.finding.fix
 
 
 def test_size_is_checked_first() -> None:

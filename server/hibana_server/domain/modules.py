@@ -99,6 +99,8 @@ class ModuleFacts:
     memory_pages: int = 0
     max_memory_pages: int | None = None
     findings: tuple[Finding, ...] = ()
+    memories: tuple[int, ...] = ()
+    """Of a component: the most pages (64 KiB) that each memory of one instance may have by its own declaration."""
     types_sha256: str = ""
     """Digest of the types that came with the upload, lower-case hex; empty where none came."""
 

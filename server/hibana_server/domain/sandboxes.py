@@ -106,6 +106,8 @@ class Job:
     stdin: bytes = b""
     typed: TypedCall | None = None
     """There where the function has a binding."""
+    memories: tuple[int, ...] | None = None
+    """Of a component, the most pages of each of its memories (`ModuleFacts`); None for core modules."""
 
 
 class RunSink(Protocol):

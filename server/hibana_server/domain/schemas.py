@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from hibana_server.domain.modules import Export
+from hibana_server.domain.modules import Convention, Export
 from hibana_server.domain.wit import BITS, Type, read_type
 from hibana_server.domain.wit_json import SAFE_INTEGER, wraps_some
 from hibana_server.domain.wit_values import integer_range
@@ -30,25 +30,30 @@ def arguments_schema(export: Export) -> str:
     """Return the schema of the JSON array of arguments; empty for a function that cannot be called."""
     if not export.callable:
         return ""
-    return _array([(p.name, p.type) for p in export.parameters])
+    return _array([(p.name, p.type) for p in export.parameters], exact=export.convention is Convention.COMPONENT)
 
 
 def results_schema(export: Export) -> str:
     """Return the schema of the JSON array of results; empty for a function that cannot be called."""
     if not export.callable:
         return ""
-    return _array([("", t) for t in export.results])
+    return _array([("", t) for t in export.results], exact=export.convention is Convention.COMPONENT)
 
 
-def _array(items: Sequence[tuple[str, str]]) -> str:
+def _array(items: Sequence[tuple[str, str]], *, exact: bool) -> str:
     schema: dict[str, object] = {"$schema": DIALECT, "type": "array"}
     if items:
-        schema["prefixItems"] = [{**({"title": name} if name else {}), **_of_text(type_)} for name, type_ in items]
+        of = _of_exact if exact else _of_core
+        schema["prefixItems"] = [{**({"title": name} if name else {}), **of(type_)} for name, type_ in items]
     schema |= {"items": False, "minItems": len(items), "maxItems": len(items)}
     return json.dumps(schema, separators=(",", ":"))
 
 
-def _of_text(text: str) -> dict[str, object]:
+def _of_exact(text: str) -> dict[str, object]:
+    return _of(read_type(text))
+
+
+def _of_core(text: str) -> dict[str, object]:
     # At the top level core integers have no sign, so both ranges are accepted.
     return _TYPES.get(text) or _of(read_type(text))
 

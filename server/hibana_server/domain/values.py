@@ -13,11 +13,12 @@ import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from hibana_server.domain import wit_json
 from hibana_server.domain.errors import Invalid
-from hibana_server.domain.modules import Export, Parameter
+from hibana_server.domain.modules import Convention, Export, Parameter
 from hibana_server.domain.text import cut_utf8
 from hibana_server.domain.wit import TypeSpellingError, read_type
 from hibana_server.domain.wit_json import SAFE_INTEGER, Json
@@ -59,10 +60,32 @@ def coerce(arguments: Arguments, export: Export) -> tuple[Value, ...]:
     if given != wanted:
         raise _invalid("arguments", f"{cut_utf8(signature(export), 300)} takes {wanted}, got {given}")
     parameters = export.parameters
+    if export.convention is Convention.COMPONENT:  # its integers have a sign
+        return _exact(arguments, parameters)
     if isinstance(arguments, TypedArguments):
         typed = enumerate(zip(arguments.kinds, arguments.values, parameters, strict=True))
         return tuple([_from_typed(i, kind, value, parameter) for i, (kind, value, parameter) in typed])
     return tuple([_from_json(i, v, p) for i, (v, p) in enumerate(zip(arguments.values, parameters, strict=True))])
+
+
+def _exact(arguments: Arguments, parameters: tuple[Parameter, ...]) -> tuple[Value, ...]:
+    found: list[Value] = []
+    for index, parameter in enumerate(parameters):
+        value: Any = arguments.values[index]
+        if isinstance(arguments, TypedArguments):
+            read = partial(_exact_typed, parameter.type, arguments.kinds[index], value)
+        else:
+            read = partial(_exact_json, parameter.type, value)
+        found.append(_compound(index, parameter, read))
+    return tuple(found)
+
+
+def _exact_typed(type_: str, kind: str, value: Any) -> Value:
+    return from_typed(read_type(type_), kind, value)
+
+
+def _exact_json(type_: str, value: Json) -> Value:
+    return wit_json.from_json(read_type(type_), value)
 
 
 def signature(export: Export) -> str:

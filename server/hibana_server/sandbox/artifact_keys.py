@@ -8,14 +8,14 @@ from functools import cache
 from pathlib import Path
 
 from hibana_server.domain.tiers import Tier, TierPolicy
-from hibana_server.sandbox.engine_settings import core_fingerprint
+from hibana_server.sandbox.engine_settings import engine_fingerprint
 
-_RULES = ("imports.py", "features.py", "gate", "shapes")
+_RULES = ("imports.py", "features.py", "interfaces.py", "gate", "shapes", "compiler")
 
 
 def artifact_key(sha256: str) -> str:
     """Return the key (hex) of a module compiled by this engine, with these settings, for this CPU."""
-    return hashlib.sha256(f"{sha256}\0{core_fingerprint()}".encode()).hexdigest()
+    return hashlib.sha256(f"{sha256}\0{engine_fingerprint()}".encode()).hexdigest()
 
 
 def judgement_digest(tier: Tier, policy: TierPolicy) -> bytes:

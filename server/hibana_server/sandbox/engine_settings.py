@@ -71,8 +71,8 @@ class Profile:
 CORE = Profile("core", CORE_SETTINGS, instances=1, memories=1, tables=4)
 WASI = Profile("wasi", CORE_SETTINGS, instances=1, memories=1, tables=4)
 """Programs of WASI preview 1. Compiled like core modules, so that both are served by the same workers."""
-COMPONENT = Profile("component", COMPONENT_SETTINGS, instances=100, memories=16, tables=64)
-"""Components are made of many core modules; sandboxes do not run them in this release."""
+COMPONENT = Profile("component", COMPONENT_SETTINGS, instances=1_000, memories=16, tables=256)
+"""Components are made of many core modules; the gate counts how many of each by tier."""
 
 PROFILES = (CORE, WASI, COMPONENT)
 
@@ -105,9 +105,10 @@ def fingerprint(profile: Profile) -> str:
 
 
 @cache
-def core_fingerprint() -> str:
-    """Return the fingerprint of core modules and WASI programs."""
-    return fingerprint(CORE)
+def engine_fingerprint() -> str:
+    """Return the fingerprint of all profiles: which one a module needs is not known before its bytes are read."""
+    each = dict.fromkeys(map(fingerprint, PROFILES))
+    return hashlib.sha256("\0".join(each).encode()).hexdigest()
 
 
 def _cpu_features() -> set[str]:

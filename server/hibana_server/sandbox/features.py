@@ -118,8 +118,8 @@ CUSTOM_DESCRIPTORS = Feature(
 )
 COMPONENTS = Feature(
     "the component model",
-    "this release runs core modules and WASI preview 1 programs only",
-    "Components are served by a later release; upload a core module (target wasm32-wasip1) until then.",
+    "a core module has no use for it; a component is told by its first eight bytes and has a profile of its own",
+    "Upload the component itself, as wasm-tools or the toolchain wrote it.",
     ("wasm_component_model",),
     ("component model",),
 )

@@ -49,6 +49,15 @@ class Typed(msgspec.Struct, array_like=True, frozen=True):
     arguments: tuple[Any, ...]
 
 
+class Component(msgspec.Struct, array_like=True, frozen=True):
+    """What one instance of a component may have, besides the tier's numbers."""
+
+    memories: int
+    """Linear memories."""
+    memory_bytes: int
+    """Of each, so that all together stay below the call's limit."""
+
+
 class Run(msgspec.Struct, array_like=True, frozen=True):
     """Front to worker: run one function."""
 
@@ -71,6 +80,8 @@ class Run(msgspec.Struct, array_like=True, frozen=True):
     env: tuple[tuple[str, str], ...]
     stdin: bytes
     typed: Typed | None = None
+    component: Component | None = None
+    """There where the module is a component."""
 
 
 class Out(msgspec.Struct, array_like=True, tag=1, frozen=True):

@@ -17,6 +17,7 @@ from hibana_server.domain.sandboxes import Job, RunSink, TypedCall
 from hibana_server.domain.text import clean
 from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox.answers import Answers, ProtocolError
+from hibana_server.sandbox.component_memory import component
 from hibana_server.sandbox.frames import Run, Typed, pack
 from hibana_server.sandbox.zygote import Born
 
@@ -297,5 +298,6 @@ def _run(job: Job, call: int) -> bytearray:
             job.env,
             job.stdin,
             None if job.typed is None else _typed(job.typed),
+            None if job.memories is None else component(job.memories, limits.memory_bytes),
         )
     )

@@ -74,6 +74,7 @@ class Plan:
             env=tuple(call.env.items()) if call.env else (),
             stdin=call.stdin,
             typed=None if binding is None else TypedCall(binding, self.arguments),
+            memories=target.memories,
         )
 
 

@@ -50,7 +50,18 @@ class Function:
 class Target:
     """A version that the caller may run."""
 
-    __slots__ = ("_claims", "_functions", "artifact", "ceiling", "module", "policy", "reference", "version", "wasi")
+    __slots__ = (
+        "_claims",
+        "_functions",
+        "artifact",
+        "ceiling",
+        "memories",
+        "module",
+        "policy",
+        "reference",
+        "version",
+        "wasi",
+    )
 
     def __init__(self, module: Module, version: ModuleVersion, policy: TierPolicy) -> None:
         self.module = module
@@ -58,6 +69,8 @@ class Target:
         self.policy = policy
         self.reference = spell(module.tier, module.owner, module.name)
         self.wasi = uses_wasi(version.facts)
+        self.memories = version.facts.memories if version.facts.convention is Convention.COMPONENT else None
+        """Of a component; None for core modules."""
         self.ceiling = ceiling(module, policy)
         """Limits of tier and module; a request only lowers them."""
         self.artifact: Artifact | None = None
@@ -113,8 +126,9 @@ def find_function(facts: ModuleFacts, name: str) -> Export:
 
 
 def uses_wasi(facts: ModuleFacts) -> bool:
-    """Tell whether the module asks for WASI preview 1."""
-    return facts.convention in _WASI or any(i.module == "wasi_snapshot_preview1" for i in facts.imports)
+    """Tell whether the module asks for WASI."""
+    wasi = ("wasi_snapshot_preview1", "wasi:cli/")
+    return facts.convention in _WASI or any(each.module.startswith(wasi) for each in facts.imports)
 
 
 def ceiling(module: Module, policy: TierPolicy) -> Limits:

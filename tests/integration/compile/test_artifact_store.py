@@ -152,7 +152,7 @@ async def test_artifact_sealed_with_another_key_is_refused(lab: Lab) -> None:
 async def test_artifact_of_another_engine_is_not_used(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     sha256 = await lab.put(ADD)
     older = await lab.ensure(sha256)
-    monkeypatch.setattr(artifact_keys, "core_fingerprint", lambda: "the engine after an upgrade")
+    monkeypatch.setattr(artifact_keys, "engine_fingerprint", lambda: "the engine after an upgrade")
     await lab.reopen()
     newer = await lab.ensure(sha256)
     assert newer.cache is Cache.COMPILED

@@ -32,7 +32,7 @@ from tests.framework.wasm import (
     vector,
     wat,
 )
-from tests.fuzz.seeds import COMPONENT, TEXTS
+from tests.fuzz.seeds import TEXTS
 from tests.integration.compile.conftest import Lab
 
 SMALL = functions(1)
@@ -70,7 +70,6 @@ BOMBS: list[tuple[str, Callable[[], bytes], str, str]] = [
     ("300,000 data segments", lambda: module(section(11, leb(300_000) + b"\1\0" * 300_000)), "MODULE_LIMIT", "300000"),
     ("a million elements", lambda: module(section(9, b"\1\1\0" + leb(MIB) + bytes(MIB))), "MODULE_LIMIT", "1048576"),
     ("WAT", lambda: b"(module)", "MODULE_MALFORMED", "look like WebAssembly text"),
-    ("component", lambda: wat(COMPONENT), "FEATURE_DISABLED", "the component model, which is switched off here"),
     ("bomb in a component", lambda: wat("(component)") + section(1, functions(30_000)), "MODULE_LIMIT", "has 30000,"),
     ("bombs that only together are too large", lambda: wat("(component)") + section(1, functions(15_000)) * 2,
      "MODULE_LIMIT", "Functions: the module has 30000 (the whole component)"),

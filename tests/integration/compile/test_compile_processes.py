@@ -32,7 +32,7 @@ asyncio.run(main(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])))
 def test_front_never_imports_the_engine() -> None:
     code = (
         "import sys; import hibana_server.sandbox.artifacts, hibana_server.sandbox.engine_settings as e;"
-        "e.core_fingerprint(); from hibana_server.sandbox.artifact_keys import *; artifact_key('a');"
+        "e.engine_fingerprint(); from hibana_server.sandbox.artifact_keys import *; artifact_key('a');"
         "print([m for m in sys.modules if m.split('.')[0] == 'wasmtime' or 'sandbox.gate' in m])"
     )
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -71,7 +71,9 @@ async def test_real_program_compiles_in_the_user_tier(lab: Lab) -> None:
         (ADD[:-3], "MODULE_MALFORMED", "offset"),
         (functions(1, body=b"\0\x6a\x0b"), "MODULE_MALFORMED", "offset 0x"),  # i32.add of nothing
         (functions(20_001), "MODULE_LIMIT", "20001"),
-        (b"\0asm\x0d\0\1\0", "FEATURE_DISABLED", "component"),
+        (b"\0asm\x0d\0\1\0\1", "MODULE_MALFORMED", "offset 0x9"),
+        (wat("(component (core module (memory 1 1 shared)))"), "FEATURE_DISABLED", "threads"),
+        (wat('(component (import "f" (func async)))'), "FEATURE_DISABLED", "asynchronous components"),
         (wat("(module (func $f return_call $f))"), "FEATURE_DISABLED", "tail calls"),
         (wat("(module (memory 1 1 shared))"), "FEATURE_DISABLED", "threads"),
         (wat("(module (memory 1) (func (drop (i32.atomic.load (i32.const 0)))))"), "FEATURE_DISABLED", "threads"),

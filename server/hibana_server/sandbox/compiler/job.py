@@ -6,6 +6,7 @@ import hashlib
 import os
 
 import wasmtime
+from wasmtime import component
 
 from hibana_server.domain.modules import Finding, ModuleFacts, Severity
 from hibana_server.sandbox.compile_frames import (
@@ -15,11 +16,14 @@ from hibana_server.sandbox.compile_frames import (
     CompileRequest,
     Refused,
 )
+from hibana_server.sandbox.compiler.component_facts import describe_component
 from hibana_server.sandbox.compiler.engine_errors import refusal
-from hibana_server.sandbox.engine_settings import profile_of
+from hibana_server.sandbox.engine_settings import COMPONENT, profile_of
+from hibana_server.sandbox.gate.component import read_component
 from hibana_server.sandbox.gate.errors import Refused as GateRefused
 from hibana_server.sandbox.gate.header import is_component
-from hibana_server.sandbox.gate.inspect import inspect
+from hibana_server.sandbox.gate.inspect import check_size, inspect
+from hibana_server.sandbox.gate.limits import limits_of
 from hibana_server.sandbox.gate.memory_export import with_memory_exported
 from hibana_server.sandbox.gate.typing import REASON as WRONG_TYPES
 from hibana_server.sandbox.gate.typing import WrongTypesError, with_types
@@ -32,35 +36,54 @@ def run(request: CompileRequest) -> CompileAnswer:
     # A longer module was cut off while reading; the gate refuses it by its size.
     if len(data) <= request.policy.wasm_bytes and hashlib.sha256(data).hexdigest() != request.sha256:
         return _refused("DIGEST_MISMATCH", "The stored bytes do not match their digest.", "Upload the module again.")
-    facts = _describe(request, data)
-    if isinstance(facts, Refused) or request.output_fd < 0:
-        return facts if isinstance(facts, Refused) else Accepted(facts, 0)
     try:
         # Without the pooling allocator: it reserves far more address space than the walls leave.
-        engine = wasmtime.Engine(compile_config(profile_of(facts.convention)))
-        module = wasmtime.Module(engine, data if is_component(data) else with_memory_exported(data))
-        serialized = module.serialize()
-    except wasmtime.WasmtimeError as error:
-        return refusal(str(error))
-    except MemoryError:
-        return out_of_memory(request)
-    if len(serialized) > request.output_bytes:
-        text = f"The compiled module has {len(serialized)} bytes, this tier allows {request.output_bytes}."
-        return _refused("COMPILE_BUDGET", text, "Make the module smaller.")
-    _write(request.output_fd, memoryview(serialized))
-    return Accepted(facts, len(serialized))
-
-
-def _describe(request: CompileRequest, data: bytes) -> ModuleFacts | Refused:
-    try:
-        facts = inspect(data, request.tier, request.policy)
-        if request.signatures_fd < 0:
-            return facts
-        return with_types(facts, _read(request.signatures_fd, MAX_SIGNATURES_BYTES).decode())
+        compiled = _component(request, data) if is_component(data) else _module(request, data)
     except GateRefused as refused:
         return Refused(refused.reason, (refused.finding,))
     except WrongTypesError as wrong:
         return Refused(WRONG_TYPES, wrong.findings)
+    except wasmtime.WasmtimeError as error:
+        return refusal(str(error))
+    facts, serialized = compiled
+    if len(serialized) > request.output_bytes:
+        text = f"The compiled module has {len(serialized)} bytes, this tier allows {request.output_bytes}."
+        return _refused("COMPILE_BUDGET", text, "Make the module smaller.")
+    if serialized:
+        _write(request.output_fd, memoryview(serialized))
+    return Accepted(facts, len(serialized))
+
+
+def _module(request: CompileRequest, data: bytes) -> tuple[ModuleFacts, bytes | bytearray]:
+    """Describe and compile a core module; without code where it is only to be described."""
+    facts = inspect(data, request.tier, request.policy)
+    if request.signatures_fd >= 0:
+        facts = with_types(facts, _read(request.signatures_fd, MAX_SIGNATURES_BYTES).decode())
+    if request.output_fd < 0:
+        return facts, b""
+    engine = wasmtime.Engine(compile_config(profile_of(facts.convention)))
+    return facts, wasmtime.Module(engine, with_memory_exported(data)).serialize()
+
+
+def _component(request: CompileRequest, data: bytes) -> tuple[ModuleFacts, bytes | bytearray]:
+    """Compile a component and describe it, which only the engine can: types are made of each other in many ways."""
+    limits = limits_of(request.policy)
+    check_size(data, limits)
+    sums = read_component(data, limits)
+    if request.signatures_fd >= 0:
+        raise WrongTypesError((_TYPED_ALREADY,))
+    engine = wasmtime.Engine(compile_config(COMPONENT))
+    made = component.Component(engine, data)
+    facts = describe_component(engine, made, sums, request.tier, limits)
+    return facts, b"" if request.output_fd < 0 else made.serialize()
+
+
+_TYPED_ALREADY = Finding(
+    Severity.ERROR,
+    WRONG_TYPES,
+    "A component tells the types of its functions by itself.",
+    "Upload it without types.",
+)
 
 
 def out_of_memory(request: CompileRequest) -> Refused:

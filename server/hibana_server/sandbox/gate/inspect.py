@@ -5,11 +5,9 @@ from __future__ import annotations
 from hibana_server.domain.modules import Export, Finding, ModuleFacts, Parameter, Severity
 from hibana_server.domain.text import clean
 from hibana_server.domain.tiers import Tier, TierPolicy
-from hibana_server.sandbox import features
-from hibana_server.sandbox.gate.component import read_component
 from hibana_server.sandbox.gate.conventions import convention_of
-from hibana_server.sandbox.gate.errors import FeatureUsed, LimitPassed
-from hibana_server.sandbox.gate.header import check_header, is_component
+from hibana_server.sandbox.gate.errors import LimitPassed
+from hibana_server.sandbox.gate.header import check_header
 from hibana_server.sandbox.gate.judgement import judge_imports
 from hibana_server.sandbox.gate.limits import GateLimits, limits_of
 from hibana_server.sandbox.gate.raw import RawExport, RawModule, wit_name
@@ -22,13 +20,9 @@ _CALLABLE_TYPES = frozenset({"i32", "i64", "f32", "f64"})
 
 
 def inspect(data: bytes, tier: Tier, policy: TierPolicy) -> ModuleFacts:
-    """Describe a module and judge it for its tier. Raises `gate.errors.Refused`, and nothing else."""
+    """Describe a core module and judge it for its tier. Raises `gate.errors.Refused`, and nothing else."""
     limits = limits_of(policy)
-    if len(data) > limits.module_bytes:
-        raise LimitPassed("Bytes of the module", len(data), limits.module_bytes)
-    if is_component(data):
-        read_component(data, limits)
-        raise FeatureUsed(features.COMPONENTS)
+    check_size(data, limits)
     check_header(data)
     module = read_sections(data, limits)
     _check_signatures(module, limits)
@@ -43,6 +37,12 @@ def inspect(data: bytes, tier: Tier, policy: TierPolicy) -> ModuleFacts:
         findings=(*findings, *_advice(module, policy)),
     )
     return without_types(facts)
+
+
+def check_size(data: bytes, limits: GateLimits) -> None:
+    """Hold the size of the whole upload against its limit."""
+    if len(data) > limits.module_bytes:
+        raise LimitPassed("Bytes of the module", len(data), limits.module_bytes)
 
 
 def _export(export: RawExport) -> Export:

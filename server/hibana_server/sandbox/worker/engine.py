@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import wasmtime
 
-from hibana_server.sandbox.engine_settings import CORE, Profile
+from hibana_server.sandbox.engine_settings import COMPONENT, CORE, Profile
 from hibana_server.sandbox.worker.native import ffi
 
 GC_HEAPS = 1
@@ -32,6 +34,18 @@ def compile_config(profile: Profile = CORE) -> wasmtime.Config:
         else:  # the C API knows more switches than the binding
             getattr(ffi, f"wasmtime_config_{name}_set")(config.ptr(), value)
     return config
+
+
+class Engines(NamedTuple):
+    """The engines of a worker."""
+
+    core: wasmtime.Engine
+    components: wasmtime.Engine
+
+
+def component_engine() -> wasmtime.Engine:
+    """Build the engine of components. Their memories are mapped when an instance is made: how many differs by far."""
+    return wasmtime.Engine(compile_config(COMPONENT))
 
 
 def worker_engine() -> wasmtime.Engine:

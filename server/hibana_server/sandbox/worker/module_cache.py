@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import wasmtime
 
+from hibana_server.sandbox.worker.components.loaded import LoadedComponent, load
 from hibana_server.sandbox.worker.host_functions import Linker, LinkRefused
 from hibana_server.sandbox.worker.native import core_type, ffi
 
@@ -78,15 +79,26 @@ class LoadedModule:
 class ModuleCache:
     """The modules of one worker."""
 
-    def __init__(self, engine: wasmtime.Engine, linker: Linker, max_bytes: int) -> None:
+    def __init__(self, engine: wasmtime.Engine, linker: Linker, max_bytes: int, components: wasmtime.Engine) -> None:
+        """Take the engine of core modules and what links them, and the engine of components."""
         self._engine = engine
+        self._components = components
         self._linker = linker
         self._max_bytes = max_bytes
-        self._modules: OrderedDict[str, LoadedModule] = OrderedDict()
+        self._modules: OrderedDict[str, LoadedModule | LoadedComponent] = OrderedDict()
         self._bytes = 0
 
     def __contains__(self, key: str) -> bool:
         return key in self._modules
+
+    def component(self, key: str, path: str, size: int) -> tuple[LoadedComponent, tuple[str, ...]]:
+        """Return the component and the keys that had to go for it. Raises wasmtime.WasmtimeError."""
+        found = self._modules.get(key)
+        if isinstance(found, LoadedComponent):
+            self._modules.move_to_end(key)
+            return found, ()
+        loaded = load(self._components, path, size)
+        return loaded, self._keep(key, loaded)
 
     def get(
         self, key: str, path: str, size: int, host_functions: frozenset[str]
@@ -96,7 +108,7 @@ class ModuleCache:
         The file was verified by the front. Raises wasmtime.WasmtimeError, LinkRefused.
         """
         found = self._modules.get(key)
-        if found is not None:
+        if isinstance(found, LoadedModule):
             # Linked once, but each call has grants of its own.
             for name in found.granted:
                 if name not in host_functions:
@@ -118,10 +130,13 @@ class ModuleCache:
         )
         found_starts = (loaded.function(name) for name in START_FUNCTIONS)
         loaded.starts = tuple(each for each in found_starts if each is not None and not each.parameters)
-        evicted = self._make_room(size)
+        return loaded, self._keep(key, loaded)
+
+    def _keep(self, key: str, loaded: LoadedModule | LoadedComponent) -> tuple[str, ...]:
+        evicted = self._make_room(loaded.size)
         self._modules[key] = loaded
-        self._bytes += size
-        return loaded, evicted
+        self._bytes += loaded.size
+        return evicted
 
     def _make_room(self, size: int) -> tuple[str, ...]:
         """Drop modules until `size` fits. A module larger than the whole cache is held alone."""

@@ -110,8 +110,10 @@ def from_error(error: wasmtime.WasmtimeError, seen: Circumstances) -> End:
 
 def from_trap(trap: wasmtime.Trap, seen: Circumstances) -> End:
     """Read a trap."""
-    code = _code(trap)
-    backtrace = _frames(trap)
+    return _trapped(_code(trap), _frames(trap), seen)
+
+
+def _trapped(code: str, backtrace: tuple[str, ...], seen: Circumstances) -> End:
     if code in ("INTERRUPT", ""):
         stopped = _stopped(seen)
         if stopped is not None:
@@ -130,6 +132,40 @@ def from_trap(trap: wasmtime.Trap, seen: Circumstances) -> End:
     if seen.memory_bytes >= seen.memory_limit * MEMORY_NOTABLE:
         message += f"; its memory had {seen.memory_bytes} of {seen.memory_limit} bytes and may have failed to grow"
     return End(Outcome.TRAP, code=code, message=message, backtrace=backtrace)
+
+
+_TRAP = "wasm trap: "
+_TRAP_CODES = {
+    "call stack exhausted": "STACK_OVERFLOW",
+    "out of bounds memory access": "MEMORY_OUT_OF_BOUNDS",
+    "undefined element: out of bounds table access": "TABLE_OUT_OF_BOUNDS",
+    "uninitialized element": "INDIRECT_CALL_TO_NULL",
+    "indirect call type mismatch": "BAD_SIGNATURE",
+    "integer overflow": "INTEGER_OVERFLOW",
+    "integer divide by zero": "INTEGER_DIVISION_BY_ZERO",
+    "invalid conversion to integer": "BAD_CONVERSION_TO_INTEGER",
+    "wasm `unreachable` instruction executed": "UNREACHABLE",
+    "interrupt": "INTERRUPT",
+    "cannot enter component instance": "CANNOT_ENTER_COMPONENT",
+}
+"""Traps by the engine's text: for components its C API tells no code."""
+_TOO_MUCH = "fuel allocated for hostcalls has been exhausted"
+
+
+def from_component(error: Failure, seen: Circumstances, *, started: bool) -> End:
+    """Read an error of a component's call; `started` when its instance was there already."""
+    text = str(error)
+    trap = text.rpartition(_TRAP)[2].strip() if _TRAP in text else ""
+    if trap:
+        return _trapped(_TRAP_CODES.get(trap, "UNKNOWN"), _frames(error), seen)
+    if _TOO_MUCH in text:
+        message = "the component's strings and lists take more memory than a call may pass; write bulk to stdout"
+        return End(Outcome.OUTPUT_LIMIT, message=message)
+    stopped = isinstance(error, wasmtime.ExitTrap) or _stopped(seen) is not None
+    if not started or stopped or _BACKTRACE in text or not isinstance(error, wasmtime.WasmtimeError):
+        return from_error(error, seen) if isinstance(error, wasmtime.WasmtimeError) else from_trap(error, seen)
+    cause = text.rpartition(_CAUSE)[2].strip()
+    return End(Outcome.BAD_OUTPUT, message=clean(f"the guest returned what is no value of its type: {cause}", 512))
 
 
 def _stopped(seen: Circumstances) -> End | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 
-import wasmtime
-
 from hibana_server.sandbox.frames import (
     HEADER,
     MAX_TO_WORKER,
@@ -20,6 +18,8 @@ from hibana_server.sandbox.frames import (
     pack,
     run_decoder,
 )
+from hibana_server.sandbox.worker.engine import Engines
+from hibana_server.sandbox.worker.own_memory import OwnMemory
 from hibana_server.sandbox.worker.runner import Runner
 
 _RECEIVE = 64 * 1024
@@ -102,11 +102,11 @@ class _GuestThread(threading.Thread):
             self._channel.send(Broken(f"{type(error).__name__}: {error}"[:_LONGEST_REASON]))
 
 
-def serve(sock: socket.socket, engine: wasmtime.Engine, spawn: Spawn) -> None:
+def serve(sock: socket.socket, engines: Engines, spawn: Spawn, own: OwnMemory) -> None:
     """Run jobs until the front closes the channel."""
     threading.stack_size(_STACK_BYTES)
     channel = Channel(sock)
-    runner = Runner(engine, spawn.cache_bytes, channel.send)
+    runner = Runner(engines, spawn.cache_bytes, channel.send, own)
     while True:
         thread = _GuestThread(channel, runner)
         thread.start()

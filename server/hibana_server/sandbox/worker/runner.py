@@ -5,19 +5,21 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import wasmtime
 
 from hibana_server.domain.executions import Outcome
 from hibana_server.domain.text import clean
-from hibana_server.sandbox.frames import OUTPUT_PIECE, Bulk, Done, Loaded, Out, Run, Typed
+from hibana_server.sandbox.frames import Bulk, Done, Loaded, Out, Run, Typed
 from hibana_server.sandbox.worker.call_state import CallState
+from hibana_server.sandbox.worker.components.running import ComponentRunner
 from hibana_server.sandbox.worker.conventions.calling import CALL_ENDS, call_typed, end_of, thrown_text
 from hibana_server.sandbox.worker.conventions.ends import FailedError
 from hibana_server.sandbox.worker.conventions.instance import Instance
 from hibana_server.sandbox.worker.deadline import Deadline
-from hibana_server.sandbox.worker.engine import MEMORIES, TABLE_ELEMENTS, TABLES
+from hibana_server.sandbox.worker.engine import MEMORIES, TABLE_ELEMENTS, TABLES, Engines
 from hibana_server.sandbox.worker.host_functions import Linker, LinkRefused
 from hibana_server.sandbox.worker.module_cache import START_FUNCTIONS, Function, LoadedModule, ModuleCache
 from hibana_server.sandbox.worker.native import (
@@ -30,6 +32,8 @@ from hibana_server.sandbox.worker.native import (
     ffi,
 )
 from hibana_server.sandbox.worker.outcomes import Circumstances, End, from_error, from_trap, output_limit
+from hibana_server.sandbox.worker.own_memory import OwnMemory
+from hibana_server.sandbox.worker.sending import send_bulk
 from hibana_server.sandbox.worker.wasi import set_wasi
 
 PAGE = 65536
@@ -50,16 +54,23 @@ class Runner:
     """The guest's side of a worker. One call at a time, on the thread that `deadline` guards."""
 
     def __init__(
-        self, engine: wasmtime.Engine, cache_bytes: int, send: Callable[[Out | Done | Bulk | Loaded], None]
+        self,
+        engines: Engines,
+        cache_bytes: int,
+        send: Callable[[Out | Done | Bulk | Loaded], None],
+        own: OwnMemory,
     ) -> None:
+        engine, components = engines
         self._engine = engine.ptr()
-        self._keep = engine
+        self._keep = engines
         self._send = send
         self._linker = Linker(engine)
-        self._modules = ModuleCache(engine, self._linker, cache_bytes)
+        self._modules = ModuleCache(engine, self._linker, cache_bytes, components)
         self.deadline = Deadline(self._tick)
         # Filled anew by every call; making them costs more than the calls that fill them.
         self._at_tick = EPOCH_CALLBACK(self._ticked)
+        self._components = ComponentRunner(components, self.deadline, self._at_tick, send, own)
+        self._component_engine = components.ptr()
         self._instance = ffi.wasmtime_instance_t()
         self._extern = ffi.wasmtime_extern_t()
         self._values = b""
@@ -72,7 +83,12 @@ class Runner:
         memory = cpu = wall = 0
         try:
             known = job.key in self._modules
-            loaded, evicted = self._modules.get(job.key, job.path, job.size, job.host_functions)
+            if job.component is None:
+                loaded, evicted = self._modules.get(job.key, job.path, job.size, job.host_functions)
+                call = partial(self._call, job, loaded)
+            else:
+                component, evicted = self._modules.component(job.key, job.path, job.size)
+                call = partial(self._components.call, job, job.component, component)
             if not known:
                 self._send(Loaded(job.call))
         except LinkRefused as refused:
@@ -84,7 +100,7 @@ class Runner:
             self._linker.state = state
             started, cpu_started = time.perf_counter_ns(), time.process_time_ns()
             try:
-                end, memory = self._call(job, loaded, state, cpu_started)
+                end, memory = call(state, cpu_started)
             finally:
                 self._linker.state = None
             wall, cpu = time.perf_counter_ns() - started, time.process_time_ns() - cpu_started
@@ -109,6 +125,7 @@ class Runner:
     def _tick(self) -> None:
         """Make the running guest ask `_ticked` at its next check. Safe from any thread."""
         ffi.wasmtime_engine_increment_epoch(self._engine)
+        ffi.wasmtime_engine_increment_epoch(self._component_engine)
 
     def _ticked(self, _context: Any, _data: Any, delta: Any, kind: Any) -> int:
         """Let the guest go on after a tick, or end it with an error; it must not raise."""
@@ -190,9 +207,7 @@ class Runner:
         except CALL_ENDS as error:
             raise _Ended(end_of(error)) from None
         if not state.output_exceeded:
-            for piece in pieces:
-                for start in range(0, len(piece), OUTPUT_PIECE):
-                    self._send(Bulk(piece[start : start + OUTPUT_PIECE]))
+            send_bulk(self._send, pieces)
         self._values = structure
         return None
 

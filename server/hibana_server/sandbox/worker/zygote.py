@@ -21,7 +21,8 @@ import wasmtime
 from hibana_server.sandbox.frames import NOT_CONFINED_STATUS, Exited, Spawn, Spawned, Surveyed, encoder, spawn_decoder
 from hibana_server.sandbox.walls.process import close_everything_but, die_with_parent
 from hibana_server.sandbox.walls.survey import survey
-from hibana_server.sandbox.worker.engine import worker_engine
+from hibana_server.sandbox.worker.engine import Engines, component_engine, worker_engine
+from hibana_server.sandbox.worker.own_memory import OwnMemory
 from hibana_server.sandbox.worker.process import serve
 from hibana_server.sandbox.worker.walls import confine
 
@@ -35,7 +36,7 @@ class Zygote:
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
-        self._engine = worker_engine()
+        self._engines = Engines(worker_engine(), component_engine())
         self._walls, told = survey()
         self._tell(Surveyed(told))
         self._pid = os.getpid()
@@ -103,10 +104,11 @@ class Zygote:
             die_with_parent(self._pid)
             close_everything_but(channel)
             os.nice(_NICE)
+            own = OwnMemory()
             status = NOT_CONFINED_STATUS
             confine(spawn.data_bytes, self._walls, spawn.readable)
             status = 1
-            serve(socket.socket(fileno=channel), self._engine, spawn)
+            serve(socket.socket(fileno=channel), self._engines, spawn, own)
             status = 0
         finally:
             os._exit(status)

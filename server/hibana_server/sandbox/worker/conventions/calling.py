@@ -7,7 +7,7 @@ from typing import Any
 
 from hibana_server.domain.executions import Outcome
 from hibana_server.domain.text import clean
-from hibana_server.domain.wit import read_type
+from hibana_server.domain.wit import Type, read_type
 from hibana_server.domain.wit_values import MismatchError, check
 from hibana_server.sandbox.bulk import MAX_RESULT_BYTES, TooLargeError, encode
 from hibana_server.sandbox.frames import Typed
@@ -31,6 +31,11 @@ def call_typed(instance: Instance, name: str, typed: Typed) -> tuple[bytes, list
         raise MissingError(name)
     parameters, results = tuple(map(read_type, typed.parameters)), tuple(map(read_type, typed.results))
     values = convention.call(instance, name, Signature(parameters, results, typed.forms), typed.arguments)
+    return answer(results, values)
+
+
+def answer(results: tuple[Type, ...], values: tuple[Any, ...]) -> tuple[bytes, list[bytes]]:
+    """Return what a function returned as `sandbox/bulk.py` encodes it. Raises BadOutputError, TooLargeError."""
     for type_, value in zip(results, values, strict=True):
         try:
             check(type_, value)

@@ -1,0 +1,136 @@
+"""Describe a component from the engine's types of it: functions with their signatures, imports, findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import wasmtime
+from wasmtime import component
+
+from hibana_server.domain.modules import Convention, Export, Finding, Import, ModuleFacts, Parameter, Severity
+from hibana_server.domain.text import clean
+from hibana_server.domain.tiers import Tier
+from hibana_server.sandbox.compiler.component_types import NotSpelledError, type_of
+from hibana_server.sandbox.gate.component import Sums
+from hibana_server.sandbox.gate.errors import LimitPassed
+from hibana_server.sandbox.gate.judgement import MAX_FINDINGS
+from hibana_server.sandbox.gate.limits import GateLimits
+from hibana_server.sandbox.imports import NotGranted
+from hibana_server.sandbox.interfaces import PROGRAM, RUN, judge_interface
+from hibana_server.sandbox.worker.components.linking import misfit
+
+_KINDS: dict[type[object], str] = {
+    component.ComponentInstanceType: "instance",
+    component.FuncType: "function",
+    component.ModuleType: "module",
+    component.ComponentType: "component",
+    component.ResourceType: "resource",
+}
+
+
+def describe_component(
+    engine: wasmtime.Engine, made: component.Component, sums: Sums, tier: Tier, limits: GateLimits
+) -> ModuleFacts:
+    """Describe a compiled component and judge it for its tier. Raises `gate.errors.LimitPassed`."""
+    types = made.type
+    exports = tuple(_exports(engine, types, limits))
+    imports, findings = _imports(engine, types, tier, limits)
+    if not findings:
+        problem = misfit(engine, made)
+        if problem:
+            text = f"The component cannot be linked: {clean(problem, 512)}."
+            fix = "Build it with a toolchain for WASI 0.2 (wasip2), against interfaces that were released."
+            findings = (Finding(Severity.ERROR, "IMPORT_NOT_GRANTED", text, fix),)
+    return ModuleFacts(
+        convention=Convention.COMPONENT,
+        exports=exports,
+        imports=imports,
+        memory_pages=sums.memory_pages,
+        findings=(*findings, *_advice(exports)),
+        memories=tuple(sums.memories),
+    )
+
+
+def _exports(engine: wasmtime.Engine, types: component.ComponentType, limits: GateLimits) -> Iterator[Export]:
+    left, values = limits.exports, limits.signature_values
+    for name, kind in _functions(engine, types):
+        export = _export(name, kind)
+        left -= 1
+        values -= len(export.parameters) + len(export.results)
+        if left < 0:
+            raise LimitPassed("Exported functions", limits.exports - left, limits.exports)
+        if values < 0:
+            found = limits.signature_values - values
+            raise LimitPassed("Parameters and results of exported functions", found, limits.signature_values)
+        yield export
+        if RUN.match(name) and not export.parameters and export.results == ("result",):
+            yield Export(PROGRAM, (), (), callable=True, note=f"the program, {name}")
+
+
+def _functions(engine: wasmtime.Engine, types: component.ComponentType) -> Iterator[tuple[str, component.FuncType]]:
+    """Yield exported functions: by their names, and those of an interface as `INTERFACE#NAME`."""
+    for name, item in types.exports(engine).items():
+        kind = item.ty
+        if isinstance(kind, component.FuncType):
+            yield name, kind
+        elif isinstance(kind, component.ComponentInstanceType):
+            for inner, each in kind.exports(engine).items():
+                found = each.ty
+                if isinstance(found, component.FuncType):
+                    yield f"{name}#{inner}", found
+
+
+def _export(name: str, kind: component.FuncType) -> Export:
+    shown = clean(name)
+    note = "" if shown == name else "its name is too long, or has characters that cannot be shown"
+    parameters: list[Parameter] = []
+    results: list[str] = []
+    for each, type_ in kind.params:
+        try:
+            parameters.append(Parameter(clean(each), type_of(type_).spell()))
+        except NotSpelledError as error:
+            parameters.append(Parameter(clean(each), "_"))
+            note = note or f"its parameter {clean(each, 64)} {error}"
+    result = kind.result
+    if result is not None:
+        try:
+            results.append(type_of(result).spell())
+        except NotSpelledError as error:
+            results.append("_")
+            note = note or f"its result {error}"
+    return Export(
+        name=shown,
+        parameters=tuple(parameters),
+        results=tuple(results),
+        callable=not note,
+        convention=Convention.COMPONENT,
+        note=note,
+    )
+
+
+def _imports(
+    engine: wasmtime.Engine, types: component.ComponentType, tier: Tier, limits: GateLimits
+) -> tuple[tuple[Import, ...], tuple[Finding, ...]]:
+    shown: list[Import] = []
+    findings: list[Finding] = []
+    imports = types.imports(engine)
+    if len(imports) > limits.imports:
+        raise LimitPassed("Imports", len(imports), limits.imports)
+    for name, item in imports.items():
+        kind = _KINDS.get(type(item.ty), "type")
+        verdict = judge_interface(name)
+        if kind != "instance" and not isinstance(verdict, NotGranted):
+            verdict = NotGranted(f"is a {kind}, not an interface", "Build it with a toolchain for WASI 0.2 (wasip2).")
+        granted = not isinstance(verdict, NotGranted)
+        shown.append(Import(clean(name), "", kind, "", granted))
+        if isinstance(verdict, NotGranted) and len(findings) < MAX_FINDINGS:
+            text = f"The import {clean(name)} {verdict.text} (tier {tier.value})."
+            findings.append(Finding(Severity.ERROR, "IMPORT_NOT_GRANTED", text, verdict.fix))
+    return tuple(shown), tuple(findings)
+
+
+def _advice(exports: tuple[Export, ...]) -> list[Finding]:
+    if exports:
+        return []
+    text = "The component exports no function, so there is nothing to call."
+    return [Finding(Severity.WARNING, "NO_EXPORTS", text, "Export a function, or wasi:cli/run.")]

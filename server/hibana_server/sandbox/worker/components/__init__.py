@@ -1,0 +1,1 @@
+"""Components: linked, instantiated, called with values of WIT types."""

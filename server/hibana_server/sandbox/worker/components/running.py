@@ -1,0 +1,139 @@
+"""Runs one call of a component: a fresh store and instance, the function, and everything thrown away afterwards."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import wasmtime
+
+from hibana_server.domain.executions import Outcome
+from hibana_server.domain.wit import Type, read_type
+from hibana_server.sandbox.engine_settings import COMPONENT
+from hibana_server.sandbox.frames import Bulk, Component, Run
+from hibana_server.sandbox.interfaces import PROGRAM
+from hibana_server.sandbox.worker.call_state import CallState
+from hibana_server.sandbox.worker.components.lifting import lift
+from hibana_server.sandbox.worker.components.linking import wasi_linker
+from hibana_server.sandbox.worker.components.loaded import LoadedComponent
+from hibana_server.sandbox.worker.components.lowering import Lowered
+from hibana_server.sandbox.worker.conventions.calling import CALL_ENDS, answer, end_of
+from hibana_server.sandbox.worker.deadline import Deadline
+from hibana_server.sandbox.worker.engine import GC_HEAPS, TABLE_ELEMENTS
+from hibana_server.sandbox.worker.native import NO_FINALIZER, Failure, failure, ffi
+from hibana_server.sandbox.worker.outcomes import Circumstances, End, from_component, output_limit
+from hibana_server.sandbox.worker.own_memory import OwnMemory
+from hibana_server.sandbox.worker.sending import send_bulk
+from hibana_server.sandbox.worker.wasi import set_wasi
+
+_RESULT = read_type("result")
+
+
+class ComponentRunner:
+    """The guest's side of a worker for components. One call at a time, on the thread that the deadline guards."""
+
+    def __init__(
+        self, engine: wasmtime.Engine, deadline: Deadline, at_tick: Any, send: Callable[[Bulk], None], own: OwnMemory
+    ) -> None:
+        """Take what core modules' calls use as well: the deadline, and what a guest asks at its checks."""
+        self._engine = engine
+        self._deadline = deadline
+        self._at_tick = at_tick
+        self._send = send
+        self._own = own
+        self._linker: Any = None
+        self._instance = ffi.wasmtime_component_instance_t()
+        self._function = ffi.wasmtime_component_func_t()
+
+    def call(
+        self, job: Run, bounds: Component, loaded: LoadedComponent, state: CallState, cpu_started: int
+    ) -> tuple[End, int]:
+        """Carry out a call and return its end, and the memory that the guest had."""
+        place = loaded.function(job.function)
+        if place is None:
+            return End(Outcome.LOST, message="the component has no such function any more; upload it again"), 0
+        if self._linker is None:
+            self._linker = wasi_linker(self._engine)
+        before = self._own.bytes()
+        store = ffi.wasmtime_store_new(self._engine.ptr(), None, NO_FINALIZER)
+        try:
+            context = ffi.wasmtime_store_context(store)
+            ffi.wasmtime_store_limiter(
+                store,
+                bounds.memory_bytes,
+                TABLE_ELEMENTS,
+                COMPONENT.instances,
+                COMPONENT.tables,
+                bounds.memories + GC_HEAPS,
+            )
+            # Before the instance is made: start functions loop too.
+            ffi.wasmtime_context_set_epoch_deadline(context, 1)
+            ffi.wasmtime_store_epoch_deadline_callback(store, self._at_tick, None, NO_FINALIZER)
+            set_wasi(context, state, job.program, job.argv, job.env, job.stdin)
+            self._deadline.arm(job.timeout, cpu_started)
+            try:
+                end = self._run(job, loaded, place, context, state, before)
+            finally:
+                self._deadline.disarm()
+            return end, self._own.since(before, job.memory_bytes)
+        finally:
+            ffi.wasmtime_store_delete(store)
+
+    def _run(self, job: Run, loaded: LoadedComponent, place: Any, context: Any, state: CallState, before: int) -> End:
+        instance, function = ctypes.byref(self._instance), ctypes.byref(self._function)
+        error = ffi.wasmtime_component_linker_instantiate(self._linker.ptr(), context, loaded.made.ptr(), instance)
+        failed = failure(error, None)
+        if failed is not None or state.output_exceeded:
+            return self._explain(failed, job, state, before, started=False)
+        if not ffi.wasmtime_component_instance_get_func(instance, context, place.ptr(), function):
+            return End(Outcome.LOST, message="the component has no such function any more; upload it again")
+        typed, program = job.typed, job.function == PROGRAM
+        parameters = () if typed is None else tuple(map(read_type, typed.parameters))
+        results = (_RESULT,) if program else () if typed is None else tuple(map(read_type, typed.results))
+        values = Lowered(parameters, () if typed is None else typed.arguments)
+        returned = (ffi.wasmtime_component_val_t * 1)()
+        error = ffi.wasmtime_component_func_call(
+            function,
+            context,
+            values.pointer,
+            values.count,
+            returned,
+            len(results),
+        )
+        failed = failure(error, None)
+        try:
+            if failed is not None or state.output_exceeded:
+                return self._explain(failed, job, state, before, started=True)
+            return self._answer(results, ctypes.addressof(returned), program=program)
+        finally:
+            if failed is None and results:
+                ffi.wasmtime_component_val_delete(ctypes.byref(returned[0]))
+
+    def _answer(self, results: tuple[Type, ...], address: int, *, program: bool) -> End:
+        try:
+            values = tuple(lift(type_, address) for type_ in results)
+            if program:
+                is_error = bool(values[0][0])
+                text = "the program returned an error; its stderr may tell why"
+                return End(Outcome.EXIT, message=text, exit_code=1) if is_error else End(Outcome.OK)
+            structure, pieces = answer(results, values)
+        except CALL_ENDS as error:
+            return end_of(error)
+        send_bulk(self._send, pieces)
+        return End(Outcome.OK, values=structure)
+
+    def _explain(self, failed: Failure | None, job: Run, state: CallState, before: int, *, started: bool) -> End:
+        if state.output_exceeded or failed is None:
+            return output_limit()
+        seen = Circumstances(
+            timeout=job.timeout,
+            deadline_passed=self._deadline.passed or state.out_of_time,
+            output_exceeded=False,
+            abort_message=state.abort_message,
+            glue_called=None,
+            memory_bytes=self._own.since(before, job.memory_bytes),
+            memory_limit=job.memory_bytes,
+            wants_results=job.typed is not None,
+        )
+        return from_component(failed, seen, started=started)
