@@ -26,6 +26,7 @@ from hibana_server.app_audit import audit_log
 from hibana_server.app_greeting import greet
 from hibana_server.app_identity import opened
 from hibana_server.app_keys import api_keys
+from hibana_server.app_sessions import execution_services
 from hibana_server.app_traces import exported_traces, on_done
 from hibana_server.domain.callers import Role
 from hibana_server.domain.errors import Invalid, Unavailable
@@ -40,7 +41,6 @@ from hibana_server.rpc import server as rpc_server
 from hibana_server.rpc.admin import AdminServices
 from hibana_server.rpc.audit import Witness
 from hibana_server.rpc.calls import current_log_fields
-from hibana_server.rpc.executor import ExecutionServices
 from hibana_server.rpc.registry import RegistryServices
 from hibana_server.rpc.server import RpcServer
 from hibana_server.rpc.tls import Credentials, TlsFiles, credentials
@@ -61,7 +61,6 @@ from hibana_server.services.open_records import OpenRecords, take_over
 from hibana_server.services.payloads import Payloads
 from hibana_server.services.quotas import Quotas
 from hibana_server.services.registry import Registry
-from hibana_server.services.replay import Replay
 from hibana_server.services.retention import RecordRetention
 from hibana_server.services.revocation import Revocation
 from hibana_server.services.unnamed import Unnamed
@@ -163,6 +162,7 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         told = on_done(metrics, traces)
         executions = Executions(catalog, artifacts, blobs, pool, records, told, payloads, quotas, audit.looks)
         detached, watching = _detached(settings.detached, executions, metrics)
+        history = History(catalog, records, audit.looks)
         locks = DigestLocks()
         for upkeep in (
             OpenRecords(records, executions).watch(),
@@ -179,8 +179,8 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
                 insight=Insight(catalog, blobs, records, audit.looks),
                 catalog=catalog,
             ),
-            executions=ExecutionServices(
-                executions, detached, watching, History(catalog, records, audit.looks), Replay(executions)
+            executions=execution_services(
+                settings.sessions, pool.places, metrics, executions, detached, watching, history
             ),
             entrance=entrance,
             metrics=metrics,

@@ -16,7 +16,7 @@ from hibana_server.domain.alarms import Alarms
 from hibana_server.domain.executions import Cache, Limits, Outcome
 from hibana_server.domain.sandboxes import Artifact, Job
 from hibana_server.domain.tiers import Tier
-from hibana_server.sandbox.frames import HEADER, MAX_TO_WORKER, Done, Run, pack, run_decoder
+from hibana_server.sandbox.frames import HEADER, MAX_TO_WORKER, Done, Run, pack, to_worker_decoder
 from hibana_server.sandbox.worker_process import WorkerProcess
 from hibana_server.sandbox.zygote import Born
 from tests.framework.guests import MIB, Listener
@@ -105,7 +105,9 @@ class Peer:
         """Read the job that was started. Blocks: on the front's thread, the job must fit into the socket."""
         (length,) = HEADER.unpack(self._read(HEADER.size))
         assert length <= MAX_TO_WORKER
-        return run_decoder.decode(self._read(length))
+        frame = to_worker_decoder.decode(self._read(length))
+        assert isinstance(frame, Run)
+        return frame
 
     def _read(self, length: int) -> bytes:
         data = bytearray()

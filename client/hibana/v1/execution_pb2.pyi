@@ -673,6 +673,7 @@ class Execution(_message.Message):
     TRACE_ID_FIELD_NUMBER: _builtins.int
     MODULE_REFERENCE_FIELD_NUMBER: _builtins.int
     REPLAY_OF_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `executions/{uid}`; uid is a UUIDv7, so names sort by time."""
     module: _builtins.str
@@ -684,7 +685,7 @@ class Execution(_message.Message):
     caller: _builtins.str
     """Subject of the caller."""
     function: _builtins.str
-    """Function that was called."""
+    """Function that was called; empty for a session, whose calls `session` tells."""
     state: Global___ExecutionState.ValueType
     """Life of the execution."""
     outcome: Global___Outcome.ValueType
@@ -736,6 +737,10 @@ class Execution(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended."""
 
+    @_builtins.property
+    def session(self) -> Global___SessionSummary:
+        """What a session did; set for sessions on one instance only, which have no function of their own. Left out of lists."""
+
     def __init__(
         self,
         *,
@@ -760,11 +765,92 @@ class Execution(_message.Message):
         trace_id: _builtins.str = ...,
         module_reference: _builtins.str = ...,
         replay_of: _builtins.str = ...,
+        session: Global___SessionSummary | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "input", b"input", "limits", b"limits", "output", b"output", "start_time", b"start_time", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "input", b"input", "limits", b"limits", "output", b"output", "session", b"session", "start_time", b"start_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "caller", b"caller", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "function", b"function", "input", b"input", "limits", b"limits", "module", b"module", "module_reference", b"module_reference", "name", b"name", "outcome", b"outcome", "output", b"output", "replay_of", b"replay_of", "request_id", b"request_id", "sha256", b"sha256", "start_time", b"start_time", "state", b"state", "trace_id", b"trace_id", "usage", b"usage", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "caller", b"caller", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "function", b"function", "input", b"input", "limits", b"limits", "module", b"module", "module_reference", b"module_reference", "name", b"name", "outcome", b"outcome", "output", b"output", "replay_of", b"replay_of", "request_id", b"request_id", "session", b"session", "sha256", b"sha256", "start_time", b"start_time", "state", b"state", "trace_id", b"trace_id", "usage", b"usage", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Execution: _TypeAlias = Execution  # noqa: Y015
+
+@_typing.final
+class SessionSummary(_message.Message):
+    """The calls of a session, as its record tells them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    FAILED_CALLS_FIELD_NUMBER: _builtins.int
+    FIRST_CALLS_FIELD_NUMBER: _builtins.int
+    calls: _builtins.int
+    """Calls that ended, however."""
+    failed_calls: _builtins.int
+    """Those that ended otherwise than with OUTCOME_OK."""
+    @_builtins.property
+    def first_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionCallSummary]:
+        """The first of them, about 64 KiB; refused calls are none."""
+
+    def __init__(
+        self,
+        *,
+        calls: _builtins.int = ...,
+        failed_calls: _builtins.int = ...,
+        first_calls: _abc.Iterable[Global___SessionCallSummary] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "failed_calls", b"failed_calls", "first_calls", b"first_calls"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionSummary: _TypeAlias = SessionSummary  # noqa: Y015
+
+@_typing.final
+class SessionCallSummary(_message.Message):
+    """One call of a session, as its record tells it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    FUNCTION_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    JSON_ARGUMENTS_FIELD_NUMBER: _builtins.int
+    JSON_RESULTS_FIELD_NUMBER: _builtins.int
+    EXECUTION_TIME_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.int
+    """Id that the caller chose."""
+    function: _builtins.str
+    """Function that was called."""
+    outcome: Global___Outcome.ValueType
+    """How it ended."""
+    @_builtins.property
+    def json_arguments(self) -> _struct_pb2.ListValue:
+        """Arguments in JSON form; unset where their text is longer than 4 KiB, or where the input was left out."""
+
+    @_builtins.property
+    def json_results(self) -> _struct_pb2.ListValue:
+        """Results in JSON form; unset unless the outcome is OUTCOME_OK, or where their text is longer than 4 KiB."""
+
+    @_builtins.property
+    def execution_time(self) -> _duration_pb2.Duration:
+        """Wall time of the guest."""
+
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.int = ...,
+        function: _builtins.str = ...,
+        outcome: Global___Outcome.ValueType = ...,
+        json_arguments: _struct_pb2.ListValue | None = ...,
+        json_results: _struct_pb2.ListValue | None = ...,
+        execution_time: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["execution_time", b"execution_time", "json_arguments", b"json_arguments", "json_results", b"json_results"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "execution_time", b"execution_time", "function", b"function", "json_arguments", b"json_arguments", "json_results", b"json_results", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionCallSummary: _TypeAlias = SessionCallSummary  # noqa: Y015

@@ -409,10 +409,18 @@ class SessionOpen(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     IDLE_TIMEOUT_FIELD_NUMBER: _builtins.int
     FRESH_INSTANCE_PER_CALL_FIELD_NUMBER: _builtins.int
+    BATCH_ANSWERS_FIELD_NUMBER: _builtins.int
+    SENSITIVE_INPUT_FIELD_NUMBER: _builtins.int
     module: _builtins.str
     """As in ExecuteRequest."""
     fresh_instance_per_call: _builtins.bool
     """Gives every call an instance of its own, so that calls run side by side."""
+    batch_answers: _builtins.bool
+    """Lets one message of the answer tell several events (`SessionResponse.more`), those that are there at the same time.
+    Many short calls cost a fraction then.
+    """
+    sensitive_input: _builtins.bool
+    """As in ExecuteRequest, for all that is passed in."""
     @_builtins.property
     def argv(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Program arguments of a WASI module."""
@@ -423,11 +431,15 @@ class SessionOpen(_message.Message):
 
     @_builtins.property
     def limits(self) -> Global___CallLimits:
-        """Limits of the whole session."""
+        """Limits of the whole session: the time that guests run in all (the service's bound where unset), and the memory of
+        the instance. Each call has the limits of its module besides.
+        """
 
     @_builtins.property
     def idle_timeout(self) -> _duration_pb2.Duration:
-        """Time without a call after which the session ends; at most 60 s."""
+        """Time without a call after which the session ends; at most 60 s, which is also what unset means unless the
+        service is configured otherwise.
+        """
 
     def __init__(
         self,
@@ -438,10 +450,12 @@ class SessionOpen(_message.Message):
         limits: Global___CallLimits | None = ...,
         idle_timeout: _duration_pb2.Duration | None = ...,
         fresh_instance_per_call: _builtins.bool = ...,
+        batch_answers: _builtins.bool = ...,
+        sensitive_input: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["idle_timeout", b"idle_timeout", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["argv", b"argv", "env", b"env", "fresh_instance_per_call", b"fresh_instance_per_call", "idle_timeout", b"idle_timeout", "limits", b"limits", "module", b"module"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["argv", b"argv", "batch_answers", b"batch_answers", "env", b"env", "fresh_instance_per_call", b"fresh_instance_per_call", "idle_timeout", b"idle_timeout", "limits", b"limits", "module", b"module", "sensitive_input", b"sensitive_input"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -485,7 +499,7 @@ class SessionCall(_message.Message):
     call_id: _builtins.int
     """Id chosen by the caller, unique in the session, at least 1."""
     function: _builtins.str
-    """Exported function."""
+    """Exported function; empty means `_start`. At most 256 bytes."""
     @_builtins.property
     def typed_arguments(self) -> _value_pb2.ListOfValues:
         """Typed values."""
@@ -496,7 +510,7 @@ class SessionCall(_message.Message):
 
     @_builtins.property
     def limits(self) -> Global___CallLimits:
-        """Limits of this call."""
+        """Limits of this call. Memory beyond them is not granted to it; what the instance has already it keeps."""
 
     def __init__(
         self,
@@ -542,25 +556,75 @@ class SessionResponse(_message.Message):
 
     CALL_ID_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    EXECUTION_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
     call_id: _builtins.int
     """Call the event belongs to; 0 for the session itself."""
+    execution: _builtins.str
+    """Execution of the call, `executions/{uid}`, where it has an instance of its own; told with its end. `started`, which
+    is the first event of it, is not told then.
+    """
     @_builtins.property
     def event(self) -> _execution_pb2.ExecutionEvent:
-        """The event."""
+        """The event; unset where the call was refused. Sequence numbers count the events of the session, or those of the
+        call where it has an instance of its own.
+        """
+
+    @_builtins.property
+    def refusal(self) -> Global___SessionRefusal:
+        """Why the call does not run. Nothing else is told of it."""
+
+    @_builtins.property
+    def more(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionResponse]:
+        """What comes next, in order, if `SessionOpen.batch_answers` asked for it; none of these has any more itself."""
 
     def __init__(
         self,
         *,
         call_id: _builtins.int = ...,
         event: _execution_pb2.ExecutionEvent | None = ...,
+        refusal: Global___SessionRefusal | None = ...,
+        execution: _builtins.str = ...,
+        more: _abc.Iterable[Global___SessionResponse] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "refusal", b"refusal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "event", b"event"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "event", b"event", "execution", b"execution", "more", b"more", "refusal", b"refusal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SessionResponse: _TypeAlias = SessionResponse  # noqa: Y015
+
+@_typing.final
+class SessionRefusal(_message.Message):
+    """Why a call of a session does not run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Name of a value of ErrorReason without its prefix, as `ARGUMENTS_INVALID` or `FUNCTION_NOT_FOUND`."""
+    message: _builtins.str
+    """What is wrong and what to do next, at most 1 KB."""
+    code: _builtins.int
+    """Code of gRPC that the same call would be answered with by Invoke, as 3 for INVALID_ARGUMENT."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        code: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionRefusal: _TypeAlias = SessionRefusal  # noqa: Y015
 
 @_typing.final
 class StartExecutionRequest(_message.Message):

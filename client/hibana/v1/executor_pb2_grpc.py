@@ -139,8 +139,17 @@ class ExecutorServicer:
     def Session(self, request_iterator, context):
         """Keeps one instance for several calls, or pipelines independent calls over one stream.
 
-        Codes as for Execute; INVALID_ARGUMENT (STREAM_ORDER). Not safe to retry. UNIMPLEMENTED
-        (NOT_IMPLEMENTED) in this release.
+        The first message opens the session and is answered with `started`, which names its execution. Calls run one after
+        the other in the one instance: memory, globals and handles live from call to call. Their events carry their ids,
+        and come in the order of the calls. A call that cannot run as it was asked for (arguments, function, quota) is
+        answered with a `refusal`, and the session goes on. A guest that traps or reaches a limit is not to be trusted any
+        more: its call is answered with how it ended, those behind it with OUTCOME_CANCELLED and the code `SESSION_ENDED`,
+        and the session ends. `result` with call id 0 is the end of the session, after its record is stored; a
+        failure tells why it ended if not by its caller: the code of a trap, `SESSION_IDLE`, `SESSION_AGE`.
+        Closing the sending side ends the session when everything is answered, and ends stdin; cancelling the RPC kills
+        the guest at once.
+        Codes as for Execute; INVALID_ARGUMENT (STREAM_ORDER; INVALID_REQUEST for a call id that is 0 or was used, which
+        ends the session). RESOURCE_EXHAUSTED (QUEUE_FULL: too many sessions, of this caller or of all). Not safe to retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -193,6 +193,32 @@ class EventIndex:
 
 
 @dataclass(slots=True)
+class SessionCallRecord:
+    """One call of a session, as the session's record tells it."""
+
+    call_id: int
+    function: str
+    outcome: str
+    """Value of the `Outcome`."""
+    arguments_json: str
+    """Empty where the input is left out of the record."""
+    results_json: str
+    execution_ns: int
+
+
+@dataclass(slots=True)
+class SessionRecord:
+    """What the record of a session tells of its calls."""
+
+    calls: int = 0
+    """Calls that ended, however."""
+    failed: int = 0
+    """Those that ended otherwise than OK."""
+    kept: list[SessionCallRecord] = field(default_factory=list)
+    """The first of them, as many as the record holds."""
+
+
+@dataclass(slots=True)
 class Execution:
     """The record of one execution."""
 
@@ -227,3 +253,5 @@ class Execution:
     """Of the module as it was then, without version: `user/OWNER/NAME`; empty in records of old releases."""
     replay_of: str = ""
     """Uid of the execution that this one replays; empty otherwise."""
+    session: SessionRecord | None = None
+    """There where it is a session on one instance, which has many calls and no function of its own."""

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hibana_server.domain.executions import Cache, Limits, Outcome, Output, RunEnd
 from hibana_server.domain.modules import Convention, ModuleFacts
 from hibana_server.domain.ports import BlobStore
 from hibana_server.domain.tiers import Tier, TierPolicy
+
+if TYPE_CHECKING:
+    from hibana_server.domain.leases import Lease, LeaseJob, LeaseSink
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,9 @@ class Sandbox(Protocol):
 
     def start(self, job: Job, sink: RunSink) -> None:
         """Run the job. The sandbox returns to the pool by itself when the job has ended."""
+
+    def lease(self, job: LeaseJob, sink: LeaseSink) -> Lease:
+        """Take the sandbox for many calls. It returns to the pool, or ends, when the lease is over."""
 
     def kill(self, outcome: Outcome) -> None:
         """End the guest now (SIGKILL); `ended` follows with this outcome. Harmless once it has ended."""

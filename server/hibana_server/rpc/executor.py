@@ -16,7 +16,6 @@ from hibana_server.rpc.calls import CURRENT, current_caller
 from hibana_server.rpc.detached import DetachedMethods
 from hibana_server.rpc.event_stream import READER_SECONDS, NothingReadError, write
 from hibana_server.rpc.history import EXECUTION_KEY, HistoryMethods
-from hibana_server.rpc.later import later
 from hibana_server.rpc.pack_events import pack_told
 from hibana_server.rpc.pack_executions import (
     execution_name,
@@ -29,6 +28,7 @@ from hibana_server.rpc.pack_executions import (
     unpack_call,
 )
 from hibana_server.rpc.request_ids import request_key
+from hibana_server.rpc.session import SessionMethods
 from hibana_server.services.detached import Detached
 from hibana_server.services.executions import Executions
 from hibana_server.services.history import History
@@ -36,6 +36,7 @@ from hibana_server.services.numbering import STARTED, Ended, told_again
 from hibana_server.services.replay import Replay
 from hibana_server.services.requests import Answered
 from hibana_server.services.run import Capture, Run
+from hibana_server.services.sessions import Sessions
 from hibana_server.services.watching import Watching
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -54,9 +55,10 @@ class ExecutionServices:
     watching: Watching
     history: History
     replay: Replay
+    sessions: Sessions
 
 
-class ExecutorServicer(DetachedMethods, HistoryMethods):
+class ExecutorServicer(DetachedMethods, HistoryMethods, SessionMethods):
     """Unpacks, calls the execution service, packs."""
 
     def __init__(self, services: ExecutionServices) -> None:
@@ -64,6 +66,7 @@ class ExecutorServicer(DetachedMethods, HistoryMethods):
         self._executions = services.executions
         self._history = services.history
         self._replay = services.replay
+        self._sessions = services.sessions
 
     # Writes to the context instead of yielding: only so can a reader that takes nothing be noticed.
     async def Execute(self, request: pb.ExecuteRequest, context: Context) -> None:  # type: ignore[override]
@@ -125,8 +128,6 @@ class ExecutorServicer(DetachedMethods, HistoryMethods):
         if request.whole:
             record = await self._executions.payloads.whole(record)
         return pb.GetExecutionResponse(execution=pack_execution(record))
-
-    Session = later("Session")
 
     async def _start(
         self, request: pb.ExecuteRequest | pb.InvokeRequest, context: Context, *, keep_events: bool

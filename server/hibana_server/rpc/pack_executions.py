@@ -14,6 +14,7 @@ from hibana_server.domain.executions import (
     Limits,
     Outcome,
     Output,
+    SessionRecord,
     State,
     Stream,
     Usage,
@@ -192,6 +193,8 @@ def pack_execution(execution: Execution, *, whole: bool = True) -> pb.Execution:
         end_time=pack_time(execution.end_time),
     )
     fill_usage(packed.usage, execution.usage)
+    if whole and execution.session is not None:
+        packed.session.CopyFrom(_pack_session(execution.session))
     return packed
 
 
@@ -254,3 +257,17 @@ def _pack_output(output: CapturedOutput, *, ok: bool) -> pb.ExecutionOutput:
         stderr_bytes=output.stderr_size,
         stderr_sha256=output.stderr_sha256,
     )
+
+
+def _pack_session(record: SessionRecord) -> pb.SessionSummary:
+    summary = pb.SessionSummary(calls=record.calls, failed_calls=record.failed)
+    for each in record.kept:
+        call = summary.first_calls.add(
+            call_id=each.call_id, function=each.function, outcome=OUTCOMES[Outcome(each.outcome)]
+        )
+        if each.arguments_json and stands_for(each.arguments_json) is None:
+            call.json_arguments.CopyFrom(pack_json_text(each.arguments_json))
+        if each.outcome == Outcome.OK.value and stands_for(each.results_json) is None:
+            call.json_results.CopyFrom(pack_json_text(each.results_json))
+        fill_nanoseconds(call.execution_time, each.execution_ns)
+    return summary

@@ -16,6 +16,7 @@ from hibana_server.domain.wit_json import Json
 from hibana_server.domain.wit_values import MAX_VALUES, Typed
 
 Request = executor_pb2.ExecuteRequest | executor_pb2.InvokeRequest | executor_pb2.StartExecutionRequest
+HasArguments = Request | executor_pb2.SessionCall
 
 
 _FIELDS = {type_: f"{type_}_value" for type_ in CORE_TYPES}
@@ -26,7 +27,7 @@ _SIMPLE = frozenset(
 """Kinds whose value is no message."""
 
 
-def unpack_arguments(request: Request) -> Arguments:
+def unpack_arguments(request: HasArguments) -> Arguments:
     """Unpack the arguments of a call; none at all is an empty JSON list."""
     form = request.WhichOneof("arguments")
     if form == "typed_arguments":

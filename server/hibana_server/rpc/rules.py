@@ -192,6 +192,8 @@ _TABLE: dict[type[Message], Mapping[str, Rule]] = {
                 "limits": _CALL_LIMITS,
                 "idle_timeout": duration(0, 60),
                 "fresh_instance_per_call": ANYTHING,
+                "batch_answers": ANYTHING,
+                "sensitive_input": ANYTHING,
             }
         ),
         "calls": message(

@@ -4,35 +4,20 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
-import msgspec
 import structlog
 
-from hibana_server.domain.executions import Failure, Outcome, Output, RunEnd, Stream, Usage
-from hibana_server.domain.sandboxes import Job
+from hibana_server.domain.executions import Failure, Limits, Outcome, Output, RunEnd, Usage
+from hibana_server.domain.sandboxes import Job, TypedCall
 from hibana_server.domain.text import clean, cut_utf8
 from hibana_server.domain.wit import read_type
 from hibana_server.sandbox import bulk
-from hibana_server.sandbox.frames import (
-    HEADER,
-    LOG_OVERHEAD,
-    MAX_FROM_WORKER,
-    OUTPUT_PIECE,
-    Bulk,
-    Done,
-    FromWorker,
-    Loaded,
-    Out,
-    worker_decoder,
-)
+from hibana_server.sandbox.frames import HEADER, MAX_FROM_WORKER, OUTPUT_PIECE, Broken, Bulk, Done, Loaded, Out
+from hibana_server.sandbox.output_pieces import Pieces, ProtocolError, decode_frame
 
 log = structlog.get_logger("hibana.sandbox")
 
-_MERGED = 64 * 1024
-"""Adjacent pieces of output that came in one read are passed on as one up to this size, bytes."""
-_STREAMS = {0: Stream.STDOUT, 1: Stream.STDERR, 2: Stream.LOG}
-_MAX_LEVEL = 4
 _MAX_FRAMES = 16
 _MAX_THREADS = 8
 """Threads of a worker that may use CPU time at once: its own, the deadline's and those of WASI."""
@@ -44,8 +29,20 @@ _TAG_AT = HEADER.size + 1
 _DONE_TAG = Done.__struct_config__.tag
 
 
-class ProtocolError(Exception):
-    """The worker sent what no worker sends."""
+class Asked(Protocol):
+    """What an end is checked against."""
+
+    @property
+    def limits(self) -> Limits:
+        """Limits that held."""
+
+    @property
+    def typed(self) -> TypedCall | None:
+        """There where the function has a binding."""
+
+    @property
+    def result_types(self) -> tuple[str, ...]:
+        """Types of what it returns."""
 
 
 class Answers:
@@ -78,12 +75,12 @@ class Answers:
             and HEADER.unpack_from(data)[0] == size - HEADER.size
         ):
             # Nothing but one frame, and by its looks the end: all that a short call has to say.
-            frame = _decode(data[HEADER.size :])
+            frame = decode_frame(data[HEADER.size :])
             if isinstance(frame, Done) and frame.call == self._call:
                 self._rest = b""
                 self.done = frame
                 return _NOTHING
-        pieces: _Pieces | None = None
+        pieces: Pieces | None = None
         while size - position >= HEADER.size:
             (length,) = HEADER.unpack_from(data, position)
             if length > MAX_FROM_WORKER:
@@ -91,10 +88,10 @@ class Answers:
             end = position + HEADER.size + length
             if end > size:
                 break
-            frame = _decode(data[position + HEADER.size : end])
+            frame = decode_frame(data[position + HEADER.size : end])
             position = end
             if isinstance(frame, Out):
-                pieces = pieces or _Pieces()
+                pieces = pieces or Pieces()
                 self._take_output(frame, pieces)
             elif isinstance(frame, Done):
                 self._take_done(frame)
@@ -103,8 +100,10 @@ class Answers:
                 self._take_bulk(frame)
             elif isinstance(frame, Loaded):
                 self._take_loaded(frame)
-            else:
+            elif isinstance(frame, Broken):
                 raise ProtocolError(f"the worker failed: {frame.message}")
+            else:
+                raise ProtocolError("an answer to another kind of job")
         if self.done is not None and position < size:
             raise ProtocolError("more after the end")
         self._rest = bytes(data[position:]) if position < size else b""
@@ -112,58 +111,18 @@ class Answers:
 
     def end(self, elapsed_ns: int) -> RunEnd:
         """Return the end `done` tells, everything in it checked and bounded. Raises ProtocolError."""
-        done, job = self.done, self._job
-        if done is None:
+        if self.done is None:
             raise ProtocolError("no end")
-        outcome = _FROM_WORKER.get(done.outcome)
-        if outcome is None or (outcome is Outcome.BAD_OUTPUT and job.typed is None):
-            raise ProtocolError("an outcome that no worker knows of")
-        usage = Usage(
-            _between(done.execution_ns, elapsed_ns),
-            _between(done.cpu_ns, elapsed_ns * _MAX_THREADS),
-            _between(done.memory_bytes, job.limits.memory_bytes),
-        )
-        if outcome is Outcome.OK:
-            if job.typed is not None:
-                return RunEnd(outcome, self._values(done.values, job.result_types), None, usage)
-            return RunEnd(outcome, _checked(done.results, job.result_types), None, usage)
-        failure = Failure(
-            code=clean(done.code, 64),
-            message=cut_utf8(clean(done.message, 1024), 1024),
-            exit_code=_between(done.exit_code, 2**31 - 1, -(2**31)),
-            backtrace=tuple(clean(frame) for frame in done.backtrace[:_MAX_FRAMES]),
-        )
-        if outcome is Outcome.LOST:
-            log.warning("worker_defect", key=job.artifact.key, reason=failure.message)
-        return RunEnd(outcome, failure=failure, usage=usage)
+        return read_end(self.done, self._job, self._bulk or b"", elapsed_ns)
 
-    def _take_output(self, frame: Out, pieces: _Pieces) -> None:
-        stream = _STREAMS.get(frame.stream)
-        size = len(frame.data)
-        # Output of nothing would pass every limit for ever.
-        if stream is None or not 0 < size <= OUTPUT_PIECE:
-            raise ProtocolError("output of no stream or size")
-        if stream is Stream.LOG:
-            _check_line(frame)
-            size += LOG_OVERHEAD
-        self._output_left -= size
+    def _take_output(self, frame: Out, pieces: Pieces) -> None:
+        self._output_left -= pieces.take_frame(frame)
         if self._output_left < 0:
             raise ProtocolError("output beyond its limit")
-        pieces.add(stream, frame.data, frame.level)
 
     def _take_bulk(self, frame: Bulk) -> None:
         held = self._bulk = self._bulk or bytearray()
-        if self._job.typed is None or not 0 < len(frame.data) <= OUTPUT_PIECE:
-            raise ProtocolError("bulk of no result")
-        if len(held) + len(frame.data) > bulk.MAX_RESULT_BYTES:
-            raise ProtocolError("a result beyond its limit")
-        held += frame.data
-
-    def _values(self, structure: bytes, types: Sequence[str]) -> tuple[Any, ...]:
-        try:
-            return bulk.decode(structure, self._bulk or b"", tuple(map(read_type, types)))
-        except bulk.WrongResultsError as error:
-            raise ProtocolError(f"results that are none: {error}") from None
+        take_bulk(held, frame, self._job)
 
     def _take_loaded(self, frame: Loaded) -> None:
         if frame.call != self._call or self.loaded:
@@ -176,54 +135,45 @@ class Answers:
         self.done = frame
 
 
-class _Pieces:
-    """Output of one read, adjacent pieces of a stream joined: a flood of single bytes costs little then."""
-
-    __slots__ = ("_joined", "_pieces", "_size", "_stream")
-
-    def __init__(self) -> None:
-        self._pieces: list[Output] = []
-        self._joined: list[bytes] = []
-        self._stream = Stream.STDOUT
-        self._size = 0
-
-    def add(self, stream: Stream, data: bytes, level: int) -> None:
-        """Append output."""
-        if self._joined and (stream is not self._stream or self._size + len(data) > _MERGED):
-            self._flush()
-        if stream is Stream.LOG:
-            self._pieces.append(Output(stream, data, level))
-            return
-        self._stream = stream
-        self._joined.append(data)
-        self._size += len(data)
-
-    def take(self) -> list[Output]:
-        """Return everything, in order."""
-        if self._joined:
-            self._flush()
-        return self._pieces
-
-    def _flush(self) -> None:
-        self._pieces.append(Output(self._stream, b"".join(self._joined)))
-        self._joined.clear()
-        self._size = 0
+def take_bulk(held: bytearray, frame: Bulk, job: Asked) -> None:
+    """Append the next bytes of a job's result to those that are there. Raises ProtocolError."""
+    if job.typed is None or not 0 < len(frame.data) <= OUTPUT_PIECE:
+        raise ProtocolError("bulk of no result")
+    if len(held) + len(frame.data) > bulk.MAX_RESULT_BYTES:
+        raise ProtocolError("a result beyond its limit")
+    held += frame.data
 
 
-def _decode(data: bytes | memoryview) -> FromWorker:
+def read_end(done: Done, job: Asked, held: bytes | bytearray, elapsed_ns: int) -> RunEnd:
+    """Return the end that a frame tells, everything in it checked and bounded. Raises ProtocolError."""
+    outcome = _FROM_WORKER.get(done.outcome)
+    if outcome is None or (outcome is Outcome.BAD_OUTPUT and job.typed is None):
+        raise ProtocolError("an outcome that no worker knows of")
+    usage = Usage(
+        _between(done.execution_ns, elapsed_ns),
+        _between(done.cpu_ns, elapsed_ns * _MAX_THREADS),
+        _between(done.memory_bytes, job.limits.memory_bytes),
+    )
+    if outcome is Outcome.OK:
+        if job.typed is not None:
+            return RunEnd(outcome, _values(done.values, held, job.result_types), None, usage)
+        return RunEnd(outcome, _checked(done.results, job.result_types), None, usage)
+    failure = Failure(
+        code=clean(done.code, 64),
+        message=cut_utf8(clean(done.message, 1024), 1024),
+        exit_code=_between(done.exit_code, 2**31 - 1, -(2**31)),
+        backtrace=tuple(clean(frame) for frame in done.backtrace[:_MAX_FRAMES]),
+    )
+    if outcome is Outcome.LOST:
+        log.warning("worker_defect", reason=failure.message)
+    return RunEnd(outcome, failure=failure, usage=usage)
+
+
+def _values(structure: bytes, held: bytes | bytearray, types: Sequence[str]) -> tuple[Any, ...]:
     try:
-        return worker_decoder.decode(data)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # ValueError: text that is no UTF-8
-        raise ProtocolError(str(error)) from None
-
-
-def _check_line(frame: Out) -> None:
-    try:
-        frame.data.decode()
-    except UnicodeDecodeError:
-        raise ProtocolError("a log line that is no text") from None
-    if not 0 <= frame.level <= _MAX_LEVEL:
-        raise ProtocolError("a log level that does not exist")
+        return bulk.decode(structure, held, tuple(map(read_type, types)))
+    except bulk.WrongResultsError as error:
+        raise ProtocolError(f"results that are none: {error}") from None
 
 
 def _between(value: int, most: int, least: int = 0) -> int:

@@ -58,7 +58,7 @@ class Component(msgspec.Struct, array_like=True, frozen=True):
     """Of each, so that all together stay below the call's limit."""
 
 
-class Run(msgspec.Struct, array_like=True, frozen=True):
+class Run(msgspec.Struct, array_like=True, tag=1, frozen=True):
     """Front to worker: run one function."""
 
     call: int
@@ -82,6 +82,62 @@ class Run(msgspec.Struct, array_like=True, frozen=True):
     typed: Typed | None = None
     component: Component | None = None
     """There where the module is a component."""
+
+
+class Open(msgspec.Struct, array_like=True, tag=2, frozen=True):
+    """Front to worker: begin a conversation. Its calls follow once it was answered, with a `Done` of call 0."""
+
+    key: str
+    path: str
+    size: int
+    memory_bytes: int
+    timeout: float
+    """Time that guests of the conversation may run in all, seconds."""
+    output_bytes: int
+    """Output of the conversation in all; of each call where each has an instance of its own."""
+    host_functions: frozenset[str]
+    program: str
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    fresh: bool
+    """Whether every call gets an instance of its own; otherwise there is one, and stdin comes while it runs."""
+    component: Component | None = None
+    """There where the module is a component."""
+
+
+class Call(msgspec.Struct, array_like=True, frozen=True):
+    """One call of a conversation."""
+
+    call: int
+    """Numbered from 1 by the front, in the order of their execution."""
+    function: str
+    arguments: tuple[int | float, ...]
+    memory_bytes: int
+    timeout: float
+    typed: Typed | None = None
+
+
+class Calls(msgspec.Struct, array_like=True, tag=3, frozen=True):
+    """Front to worker: calls to run one after the other."""
+
+    calls: tuple[Call, ...]
+
+
+class Feed(msgspec.Struct, array_like=True, tag=4, frozen=True):
+    """Front to worker, after `Wants`: the next bytes of stdin, and whether they are the last."""
+
+    data: bytes
+    last: bool
+
+
+class Drop(msgspec.Struct, array_like=True, tag=5, frozen=True):
+    """Front to worker: answer a call as cancelled unless it has begun."""
+
+    call: int
+
+
+class Close(msgspec.Struct, array_like=True, tag=6, frozen=True):
+    """Front to worker, while no call is open: end the conversation; `Closed` answers."""
 
 
 class Out(msgspec.Struct, array_like=True, tag=1, frozen=True):
@@ -123,6 +179,28 @@ class Loaded(msgspec.Struct, array_like=True, tag=4, frozen=True):
     """Worker to front: the module of this call had to be loaded, and is; the guest begins now."""
 
     call: int
+
+
+class Batch(msgspec.Struct, array_like=True, tag=6, frozen=True):
+    """Worker to front: ends of calls of a conversation, in the order of the calls."""
+
+    done: tuple[Done, ...]
+    over: bool
+    """Whether nothing more can be called: of the calls that are still open none has begun, and none will."""
+
+
+class Wants(msgspec.Struct, array_like=True, tag=7, frozen=True):
+    """Worker to front: the guest waits for stdin."""
+
+
+class Back(msgspec.Struct, array_like=True, tag=8, frozen=True):
+    """Worker to front: these calls, perhaps none, have not begun and will not here: one before them takes long."""
+
+    calls: tuple[int, ...]
+
+
+class Closed(msgspec.Struct, array_like=True, tag=9, frozen=True):
+    """Worker to front: the conversation has ended; the worker waits for a job."""
 
 
 class Broken(msgspec.Struct, array_like=True, tag=3, frozen=True):
@@ -174,17 +252,18 @@ class Surveyed(msgspec.Struct, array_like=True, tag=3, frozen=True):
     walls: tuple[Wall, ...]
 
 
-FromWorker = Out | Done | Bulk | Loaded | Broken
+ToWorker = Run | Open | Calls | Feed | Drop | Close
+FromWorker = Out | Done | Bulk | Loaded | Broken | Batch | Wants | Back | Closed
 FromZygote = Spawned | Exited | Surveyed
 
 encoder: Final = msgspec.msgpack.Encoder()
-run_decoder: Final = msgspec.msgpack.Decoder(Run)
+to_worker_decoder: Final[msgspec.msgpack.Decoder[ToWorker]] = msgspec.msgpack.Decoder(ToWorker)
 worker_decoder: Final[msgspec.msgpack.Decoder[FromWorker]] = msgspec.msgpack.Decoder(FromWorker)
 spawn_decoder: Final = msgspec.msgpack.Decoder(Spawn)
 zygote_decoder: Final[msgspec.msgpack.Decoder[FromZygote]] = msgspec.msgpack.Decoder(FromZygote)
 
 
-def pack(frame: Run | Out | Done | Bulk | Loaded | Broken) -> bytearray:
+def pack(frame: ToWorker | FromWorker) -> bytearray:
     """Encode a frame with its length."""
     data = bytearray(HEADER.size)
     encoder.encode_into(frame, data, HEADER.size)

@@ -188,6 +188,10 @@ class Pool:
         if end is not None:
             self._ends[end.outcome] += 1
 
+    def counted(self, outcome: Outcome) -> None:
+        """Take note of how a call of a lease ended."""
+        self._ends[outcome] += 1
+
     def took_back(self, worker: WorkerProcess) -> None:
         """Take a worker that has nothing to do, or has ended."""
         if not worker.alive:
@@ -336,6 +340,11 @@ class Pool:
         task.add_done_callback(self._tasks.discard)
 
     # ------------------------------------------------------------ numbers
+
+    @property
+    def places(self) -> int:
+        """How many guests may run at the same time."""
+        return self._settings.max_sandboxes
 
     @property
     def walls(self) -> tuple[Wall, ...]:

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from hibana_server.domain.executions import Outcome, Output, RunEnd
+from hibana_server.domain.leases import LeaseJob, LeaseSink
 from hibana_server.domain.sandboxes import Claim, Job, RunSink
+from hibana_server.sandbox.leased import LeasedSandbox
+from hibana_server.sandbox.leased import Lender as LeaseLender
 from hibana_server.sandbox.worker_process import WorkerProcess
 
 
-class Lender(Protocol):
+class Lender(LeaseLender, Protocol):
     """Where reserved workers come from and go back to."""
-
-    def freed(self, claim: Claim, end: RunEnd | None) -> None:
-        """Take back the memory and the place of a reservation; with the end of its run if there was one."""
 
     def took_back(self, worker: WorkerProcess) -> None:
         """Take a worker back that ran nothing; after a run the worker tells by itself."""
@@ -43,6 +43,14 @@ class ReservedSandbox:
         except BaseException:
             self._sink = None  # nothing runs: whoever reserved the worker can still give it back
             raise
+
+    def lease(self, job: LeaseJob, sink: LeaseSink) -> LeasedSandbox:
+        """Take the worker for many calls. Raises ValueError for text that has no encoding."""
+        worker, claim = self._worker, self._claim
+        worker.trust, worker.caller = claim.trust, claim.caller
+        lease = LeasedSandbox(self._lender, worker, claim, job, sink)
+        self._released = True
+        return lease
 
     def kill(self, outcome: Outcome) -> None:
         """End the guest; harmless once it has ended."""

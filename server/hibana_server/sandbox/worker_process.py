@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 
 import structlog
 
@@ -16,9 +17,10 @@ from hibana_server.domain.executions import Failure, Outcome, Output, RunEnd, Us
 from hibana_server.domain.sandboxes import Job, RunSink, TypedCall
 from hibana_server.domain.text import clean
 from hibana_server.domain.tiers import Tier
-from hibana_server.sandbox.answers import Answers, ProtocolError
+from hibana_server.sandbox.answers import Answers
 from hibana_server.sandbox.component_memory import component
 from hibana_server.sandbox.frames import Run, Typed, pack
+from hibana_server.sandbox.output_pieces import ProtocolError
 from hibana_server.sandbox.zygote import Born
 
 log = structlog.get_logger("hibana.sandbox")
@@ -26,7 +28,7 @@ log = structlog.get_logger("hibana.sandbox")
 _RECEIVED = memoryview(bytearray(128 * 1024))
 """Where every channel reads to: one loop, one thread, and nothing stays in it."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_LOAD_SECONDS = 2.0
+LOAD_SECONDS = 2.0
 """Time on top of the grace that a worker gets to load a module it does not hold."""
 _MESSAGES = {
     Outcome.TIMEOUT: "the guest was killed at its time limit: it did not yield to the engine",
@@ -38,8 +40,18 @@ _MESSAGES = {
 _GOOD_ENDS = frozenset({Outcome.OK, Outcome.EXIT})
 
 
+class Lessee(Protocol):
+    """Who has leased a worker."""
+
+    def received(self, received: memoryview) -> None:
+        """Take what the worker sent; it may be used again afterwards. Raises ProtocolError."""
+
+    def gone(self, outcome: Outcome) -> None:
+        """Take note that the process has ended, for this reason."""
+
+
 class WorkerProcess:
-    """A worker process. Idle, or running one job."""
+    """A worker process. Idle, running one job, or leased."""
 
     def __init__(
         self, born: Born, tier: Tier, grace: float, alarms: Alarms, on_idle: Callable[[WorkerProcess], None]
@@ -71,6 +83,7 @@ class WorkerProcess:
         self._job: Job | None = None
         self._sink: RunSink | None = None
         self._answers: Answers | None = None
+        self._lessee: Lessee | None = None
         self._started = 0
         self._loads = False
         """Whether the worker has still to load the module of its job."""
@@ -89,8 +102,8 @@ class WorkerProcess:
 
     @property
     def busy(self) -> bool:
-        """Tell whether a job runs."""
-        return self._job is not None
+        """Tell whether a job runs, or the worker is leased."""
+        return self._job is not None or self._lessee is not None
 
     def start(self, job: Job, sink: RunSink) -> None:
         """Send a job; `sink.ended` follows whatever happens. Raises ValueError for text that has no encoding."""
@@ -104,8 +117,31 @@ class WorkerProcess:
             return
         seconds = job.limits.timeout + self._grace
         loads = self._loads = job.artifact.key not in self.held
-        self._alarms.set(self, seconds + _LOAD_SECONDS if loads else seconds, self._overdue)
-        self._send(frame)
+        self._alarms.set(self, seconds + LOAD_SECONDS if loads else seconds, self._overdue)
+        self.send(frame)
+
+    def lease(self, lessee: Lessee, frame: bytearray, seconds: float) -> None:
+        """Send a first frame, to be answered within so many seconds; `lessee` has the worker until `returned`."""
+        self._lessee = lessee
+        if not self.alive:
+            self._loop.call_soon(lessee.gone, Outcome.LOST)
+            return
+        self.watch(seconds)
+        self.send(frame)
+
+    def watch(self, seconds: float | None) -> None:
+        """Kill a leased worker in so many seconds and its grace, with TIMEOUT; None takes that back."""
+        if seconds is None:
+            self._alarms.clear(self)
+        else:
+            self._alarms.set(self, seconds + self._grace, self._overdue)
+
+    def returned(self) -> None:
+        """Take note that a lease is over."""
+        if self._lessee is not None:
+            self._lessee = None
+            self.idle_since = time.monotonic()
+            self._on_idle(self)
 
     def _overdue(self) -> None:
         self.kill(Outcome.TIMEOUT)
@@ -125,6 +161,9 @@ class WorkerProcess:
         if not self.alive:
             return
         self._shut()
+        lessee, self._lessee = self._lessee, None
+        if lessee is not None:
+            lessee.gone(self._killed or Outcome.LOST)
         if self._job is not None:
             self._end(self._broken_off())
         else:
@@ -141,7 +180,11 @@ class WorkerProcess:
 
     # ------------------------------------------------------------ sending
 
-    def _send(self, data: bytearray) -> None:
+    def send(self, data: bytearray) -> None:
+        """Send bytes, behind those that were not taken yet."""
+        if self._unsent:
+            self._unsent += data
+            return
         try:
             sent = self._sock.send(data)
         except BlockingIOError:
@@ -202,6 +245,9 @@ class WorkerProcess:
     def _take(self, received: memoryview) -> None:
         answers = self._answers
         if answers is None:
+            if self._lessee is not None:
+                self._lessee.received(received)
+                return
             raise ProtocolError("bytes that belong to no job")
         output = answers.take(received)
         done, job = answers.done, self._job
@@ -274,7 +320,8 @@ class WorkerProcess:
             self._on_idle(self)
 
 
-def _typed(given: TypedCall) -> Typed:
+def typed_frame(given: TypedCall) -> Typed:
+    """Return what a worker is told of a call with values."""
     binding = given.binding
     return Typed(binding.convention.value, binding.parameters, binding.results, binding.forms, given.arguments)
 
@@ -297,7 +344,7 @@ def _run(job: Job, call: int) -> bytearray:
             job.argv,
             job.env,
             job.stdin,
-            None if job.typed is None else _typed(job.typed),
+            None if job.typed is None else typed_frame(job.typed),
             None if job.memories is None else component(job.memories, limits.memory_bytes),
         )
     )

@@ -69,6 +69,7 @@ class Executions:
         self._known: dict[tuple[str, Tier], Artifact] = {}
         self._admitting = True
         self._one_ended = asyncio.Event()
+        self.when_stopping: list[Callable[[], None]] = []
 
     @property
     def running(self) -> int:
@@ -76,8 +77,10 @@ class Executions:
         return len(self._running)
 
     def stop_admitting(self) -> None:
-        """Refuse new runs from now on; those that run go on."""
+        """Refuse new runs from now on; those that run go on. Whoever waits for more to run is told."""
         self._admitting = False
+        for told in self.when_stopping:
+            told()
 
     async def wait_for_one(self, seconds: float) -> None:
         """Wait until one of the running executions has ended, at most this long."""
@@ -119,7 +122,7 @@ class Executions:
         A run with a `key` has its RUNNING row before it starts, like one whose events are kept.
         Raises Invalid, NotFound, PermissionDenied, FailedPrecondition, Exhausted, Unavailable; then nothing ran.
         """
-        self._check_admitting()
+        self.check_admitting()
         target = self._catalog.known(caller, call.reference)
         seen, waited = self._catalog.generation, target is None
         if target is None:
@@ -149,7 +152,7 @@ class Executions:
         try:
             if waited:
                 await self.judge_again(plan, seen)
-                self._check_admitting()
+                self.check_admitting()
                 account.check_cpu()
             execution = plan.execution(State.RUNNING, cache)
             job = plan.job(artifact)
@@ -169,22 +172,34 @@ class Executions:
 
     def count(self, caller: Caller) -> Account:
         """Count an execution against its caller's quota; whoever gets no run says `end`. Raises Exhausted."""
-        account = self._quotas.account(caller)
+        account = self.account(caller)
         account.begin()
         return account
+
+    def account(self, caller: Caller) -> Account:
+        """Return what counts executions against a caller's quota."""
+        return self._quotas.account(caller)
 
     async def plan(self, caller: Caller, call: Call, key: RequestKey | None = None) -> tuple[Plan, int]:
         """Judge a call that waits for its sandbox by itself; with the generation of the registry that it was judged by.
 
         Raises what `start` raises, but for a full queue.
         """
-        self._check_admitting()
-        target = self._catalog.known(caller, call.reference)
+        target, seen = await self.target(caller, call.reference)
+        return judge(caller, call, target, key), seen
+
+    async def target(self, caller: Caller, reference: str) -> tuple[Target, int]:
+        """Return what a reference means, with the generation of the registry that it was judged by.
+
+        Raises Invalid, NotFound, PermissionDenied, FailedPrecondition, and Unavailable where nothing may start.
+        """
+        self.check_admitting()
+        target = self._catalog.known(caller, reference)
         seen = self._catalog.generation
         if target is None:
-            target = await self._catalog.runnable(caller, call.reference)
-            self._check_admitting()
-        return judge(caller, call, target, key), seen
+            target = await self._catalog.runnable(caller, reference)
+            self.check_admitting()
+        return target, seen
 
     async def judge_again(self, plan: Plan, seen: int) -> None:
         """Judge a plan that waited for a sandbox.
@@ -192,14 +207,21 @@ class Executions:
         All anew: waiting took some of the deadline, and meanwhile the module may be disabled. Whatever changes from
         here on finds the run among those that run.
         """
-        caller, reference = plan.caller, plan.call.reference
+        await self.check_access(plan.caller, plan.call.reference, seen)
+        plan.limits = effective_limits(plan.call, plan.target.ceiling)
+
+    async def check_access(self, caller: Caller, reference: str, seen: int) -> int:
+        """Judge anew whether a caller may run what a reference means, where the registry has changed since `seen`.
+
+        Returns the generation that it was judged by now. Raises as `target` does.
+        """
         for _ in range(RECHECKS):
             if not self._catalog.changed_since(seen):
                 break
             self._catalog.known(caller, reference)
             seen = self._catalog.generation
             await self._catalog.runnable(caller, reference)
-        plan.limits = effective_limits(plan.call, plan.target.ceiling)
+        return seen
 
     def add(self, run: Run, plan: Plan) -> None:
         """Take a run among those whose record is not final."""
@@ -210,6 +232,10 @@ class Executions:
             run.bound = True
             if stands_for(run.execution.input.arguments_json) is not None:
                 run.arguments = json_text(plan.arguments, plan.function.types).encode()
+        self.hold(run, module)
+
+    def hold(self, run: Run, module: Module) -> None:
+        """Take whatever has a record among those whose record is not final."""
         self._running[run.execution.uid] = (run, module)
         run.seen = self._looks
         if not self._look_is_due:
@@ -239,7 +265,8 @@ class Executions:
         self._one_ended.set()
         self._on_done(run.execution, module)
 
-    def _check_admitting(self) -> None:
+    def check_admitting(self) -> None:
+        """Raise Unavailable where nothing may start: the service stops, or records cannot be stored."""
         if not self._admitting:
             raise Unavailable("the service is stopping; try again in a moment", retry_after=1.0)
         trouble = self.store.trouble()
@@ -260,6 +287,7 @@ class Executions:
     def not_started(self, execution: Execution, *, has_row: bool) -> None:
         """Forget a run whose guest never began. Its row, which may be there by now, must not stay RUNNING."""
         self._running.pop(execution.uid, None)
+        self._one_ended.set()
         if has_row:
             cancelled = replace(execution, state=State.DONE, outcome=Outcome.CANCELLED, end_time=now_us())
             self.store.finish(cancelled).add_done_callback(_forget)

@@ -70,6 +70,12 @@ class Numbering:
             if len(self._pieces) < INDEXED_PIECES:
                 self._pieces.append(len(piece.data) * 4 + _CODES[piece.stream])
 
+    def skip(self) -> None:
+        """Count an event that no record keeps: it is told again as missing."""
+        self.last += 1
+        if len(self._pieces) < INDEXED_PIECES:
+            self._pieces.append(_CODES[Stream.LOG])
+
     def index(self, result_types: tuple[str, ...], *, typed: bool) -> EventIndex:
         """Return what the record keeps, for a run whose next event is its end."""
         return EventIndex(self.last + 1, tuple(self._pieces), result_types, typed)

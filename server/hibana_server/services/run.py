@@ -6,9 +6,9 @@ import asyncio
 import hashlib
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from hibana_server.domain.errors import Internal, Unavailable
+from hibana_server.domain.errors import HibanaError, Internal, Unavailable
 from hibana_server.domain.executions import (
     CapturedOutput,
     Execution,
@@ -28,6 +28,9 @@ from hibana_server.services.event_log import EventLog
 from hibana_server.services.metering import Account
 from hibana_server.services.numbering import Numbering
 from hibana_server.services.payloads import Payloads
+
+if TYPE_CHECKING:
+    from hibana_server.services.session_calls import Entry
 
 LONG_RUN = 0.01
 """Seconds after which, at the latest, a run that is answered at once gets its RUNNING row, and its caller its name."""
@@ -65,6 +68,13 @@ class Readers:
 
     def __init__(self) -> None:
         self.count = 0
+
+
+class Killable(Protocol):
+    """What a run's guest is in: a sandbox, or a session that holds one."""
+
+    def kill(self, outcome: Outcome) -> None:
+        """End the guest; harmless once it has ended."""
 
 
 class Owner(Protocol):
@@ -106,6 +116,8 @@ class Run:
     """Keeps what the record does not hold, and stores the record then."""
     account: Account | None = None
     """What counts it against its caller's quota."""
+    entry: Entry | None = None
+    """There where it is a call of a session that has an instance of its own."""
     seen = 0
     """The owner's last look before the run began."""
     over = False
@@ -115,7 +127,7 @@ class Run:
     _events: deque[Output] | None = None
     _changed: asyncio.Future[None] | None = None
     _waiters: tuple[asyncio.Future[None], ...] = ()
-    _error: Exception | None = None
+    _error: HibanaError | None = None
     typed = False
     """Whether its result is told as typed values; counts where its events are numbered."""
     _queued: asyncio.Task[None] | None = None
@@ -129,7 +141,7 @@ class Run:
         self,
         execution: Execution,
         result_types: tuple[str, ...],
-        sandbox: Sandbox | None,
+        sandbox: Killable | None,
         owner: Owner,
         *,
         keep_events: bool,
@@ -145,6 +157,12 @@ class Run:
             self._events = deque()
             self._numbering = Numbering()
             self._numbering.begin()
+
+    def numbered(self) -> Numbering:
+        """Return what numbers the events of a run whose owner tells them; its start is counted."""
+        self._numbering = Numbering()
+        self._numbering.begin()
+        return self._numbering
 
     def watched_by(self, log: EventLog, *, typed: bool) -> None:
         """Keep the events of a run that is queued in a log."""
@@ -173,7 +191,7 @@ class Run:
             elif piece.stream is Stream.STDERR:
                 self.stderr = self.stderr or self._capture()
                 self.stderr.add(piece.data)
-        if self._numbering is not None:
+        if self._numbering is not None and self.execution.session is None:
             self._numbering.add(pieces)
         if self._log is not None:
             self._log.append(pieces)
@@ -188,6 +206,11 @@ class Run:
             self._keeping = asyncio.create_task(self._keep(large, end, now_us()))
         else:
             self._store(end, now_us())
+
+    @property
+    def error(self) -> HibanaError | None:
+        """Why its record could not be stored, once the run is over."""
+        return self._error
 
     # ------------------------------------------------------------ readers ask
 

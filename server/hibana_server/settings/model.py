@@ -32,6 +32,8 @@ from hibana_server.settings.keys import KeysSection
 from hibana_server.settings.keys import rules as key_rules
 from hibana_server.settings.quotas import AdminQuotaSection, QuotaSection, ServiceQuotaSection
 from hibana_server.settings.quotas import rules as quota_rules
+from hibana_server.settings.sessions import SessionsSection
+from hibana_server.settings.sessions import rules as sessions_rules
 
 PREFIX = "HIBANA_SERVER_"
 
@@ -160,6 +162,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Compiling uploaded modules."""
     detached: DetachedSection = DetachedSection()
     """Runs that go on without their caller, and watching executions."""
+    sessions: SessionsSection = SessionsSection()
+    """Sessions: instances that are kept for several calls, and independent calls on one stream."""
     registry: RegistrySection = RegistrySection()
     """What is kept of the past, and for how long."""
     executions: ExecutionsSection = ExecutionsSection()
@@ -293,6 +297,7 @@ def _check(settings: Settings) -> None:
         ("log.format", settings.log.format in ("auto", "json", "text"), "auto, json or text"),
     )
     rules += detached_rules(settings.detached)
+    rules += sessions_rules(settings.sessions)
     rules += (*identity_rules(settings.jwt, settings.limits),)
     rules += key_rules(settings.keys)
     rules += executions_rules(settings.executions)

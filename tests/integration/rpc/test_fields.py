@@ -24,8 +24,6 @@ UNBOUNDED = {
     # Holds nothing.
     "stdin_end",
 }
-READING = [method for method in METHODS if method.name != "Session"]
-"""Methods that read a request: a stream that a later release serves is refused before."""
 LONG_TEXT = "x" * 300_000
 BYTES = {"chunk": 2**20 + 1, "wasm": 10 * 2**20 + 1, "stdin": 5 * 2**20}
 Number = FieldDescriptor
@@ -110,7 +108,7 @@ def leaves(descriptor: Descriptor, path: tuple[Any, ...] = ()) -> Iterator[tuple
 
 
 def wrongs() -> Iterator[Wrong]:
-    for method in READING:
+    for method in METHODS:
         for path, field in leaves(method.input_type):
             for what, suffix, spoil in spoilers(field):
                 request = GetMessageClass(method.input_type)()
@@ -127,11 +125,11 @@ WRONGS = list(wrongs())
 
 
 def test_every_request_with_bounded_fields_is_covered() -> None:
-    assert {wrong.method.name for wrong in WRONGS} == {method.name for method in READING}
+    assert {wrong.method.name for wrong in WRONGS} == {method.name for method in METHODS}
     assert len(WRONGS) > 250
 
 
-@pytest.mark.parametrize("method", READING, ids=lambda method: method.name)
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 async def test_every_wrong_field_is_named(caller: Stubs, method: MethodDescriptor) -> None:
     differing = {}
     for wrong in WRONGS:
@@ -186,7 +184,7 @@ async def test_every_required_field_is_asked_for(caller: Stubs, name: str) -> No
     assert set(refusal.fields) == REQUIRED[name]
 
 
-@pytest.mark.parametrize("method", READING, ids=lambda method: method.name)
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 async def test_bytes_that_are_no_message_are_an_invalid_argument(caller: Stubs, method: MethodDescriptor) -> None:
     refusal = await refused(call(caller.channel, method, b"\xff\xff\xff\xff", _bearer(caller)))
     assert refusal.told == ("INVALID_ARGUMENT", "INVALID_REQUEST")

@@ -120,7 +120,6 @@ async def test_others_records_are_in_nobodys_list_but_an_admins(
 
 
 LATER = {
-    "Session",
     "CreateGrant",
     "ListGrants",
     "DeleteGrant",

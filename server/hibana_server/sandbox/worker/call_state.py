@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hibana_server.sandbox.frames import LOG, LOG_OVERHEAD, OUTPUT_PIECE, Out
+from hibana_server.sandbox.worker.stdin import Stdin
 
 FIRST_OBJECT = 132
 """Number of the first object: JavaScript has undefined, null, true and false at the four before."""
@@ -42,6 +43,8 @@ class CallState:
     """What the guest threw, where it threw it by itself."""
     objects: list[bytes] | None = None
     """Texts of the objects that JavaScript would hold for it."""
+    stdin: Stdin | None = None
+    """There where stdin comes while the guest runs; otherwise the engine has all of it."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def write(self, stream: int, data: bytes) -> bool:

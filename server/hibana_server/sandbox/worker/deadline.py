@@ -42,6 +42,8 @@ class Deadline:
         self._cpu_started = 0
         self.passed = False
         self.giving_way = GivingWay()
+        self.when_long: Callable[[], None] | None = None
+        """What to do on this thread, besides, while something runs for longer than LONG_CPU_NS: again and again."""
         self.demoted = False
         """Whether the thread that runs guests is in SCHED_IDLE now; whoever starts another sets it back."""
         threading.Thread(target=self._watch, daemon=True, name="deadline").start()
@@ -88,8 +90,12 @@ class Deadline:
             os.read(self._timer, 8)
             with self._lock:
                 # A timer that was armed anew in between fires again by itself.
+                running = self._armed is not None
                 if self._armed is not None:
                     self._look(self._armed, time.monotonic_ns())
+            when_long = self.when_long
+            if running and when_long is not None:
+                when_long()
 
     def _look(self, armed: int, now: int) -> None:
         if now >= armed:
@@ -100,6 +106,6 @@ class Deadline:
         if left > 0:
             self._set(min(armed, now + max(left, 1_000_000)))
             return
-        self._set(armed)
+        self._set(armed if self.when_long is None else min(armed, now + LONG_CPU_NS))
         if not self.demoted:
             self._tick()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from hibana_server.sandbox.worker.call_state import CallState, GuestEnded
 from hibana_server.sandbox.worker.conventions.javascript import known
 from hibana_server.sandbox.worker.guest_memory import GuestMemory
 from hibana_server.sandbox.worker.native import NO_FINALIZER, check, core_type, ffi
-from hibana_server.sandbox.worker.wasi import NOT_SUPPORTED, poll_oneoff
+from hibana_server.sandbox.worker.wasi import NOT_SUPPORTED, poll_oneoff, read_stdin
 
 MAX_LOG_BYTES = 4096
 MAX_ABORT_BYTES = 512
@@ -125,6 +125,21 @@ _FUNCTIONS: dict[tuple[str, str], HostFunction] = {
 }
 
 
+def _read(state: CallState, memory: GuestMemory, arguments: list[Any]) -> int:
+    """Read stdin that comes while the guest runs."""
+    if state.stdin is None:
+        return NOT_SUPPORTED
+    code = read_stdin(memory, [a & 0xFFFFFFFF for a in arguments], state.stdin, state.time_left)
+    if code is None:
+        state.out_of_time = True
+        raise GuestEnded
+    return code
+
+
+_STREAMS: dict[tuple[str, str], HostFunction] = {(WASI_MODULE, "fd_read"): _read}
+"""What takes the place of the engine's own where stdin comes while the guest runs."""
+
+
 def _glue(name: str) -> HostFunction:
     def trap(state: CallState, _memory: GuestMemory, _arguments: list[Any]) -> None:
         state.glue_called = name
@@ -146,8 +161,11 @@ class Linker:
         self._last = 0
         self._trampoline = ffi.wasmtime_func_callback_t(self._enter)
 
-    def link(self, module: wasmtime.Module, host_functions: frozenset[str]) -> Linked:
-        """Resolve a module's imports. Raises LinkRefused; wasmtime.WasmtimeError when the engine objects."""
+    def link(self, module: wasmtime.Module, host_functions: frozenset[str], *, streams: bool = False) -> Linked:
+        """Resolve a module's imports; with `streams` for a guest whose stdin comes while it runs.
+
+        Raises LinkRefused; wasmtime.WasmtimeError when the engine objects.
+        """
         linker = wasmtime.Linker(self._engine)
         linker.allow_shadowing = True
         imports = module.imports
@@ -157,7 +175,8 @@ class Linker:
         granted: set[str] = set()
         glue: list[int] = []
         try:
-            self._define_all(linker, imports, host_functions, granted, glue)
+            own = _FUNCTIONS | _STREAMS if streams else _FUNCTIONS
+            self._define_all(linker, imports, host_functions, granted, glue, own)
             return Linked(linker.instantiate_pre(module), wasi, frozenset(granted), tuple(glue))
         except BaseException:
             self.forget(glue)
@@ -175,6 +194,7 @@ class Linker:
         host_functions: frozenset[str],
         granted: set[str],
         glue: list[int],
+        own: Mapping[tuple[str, str], HostFunction],
     ) -> None:
         for each in imports:
             kind = each.type
@@ -190,9 +210,9 @@ class Linker:
             if judged.provider is Provider.GLUE:
                 number = self._add(known(name, signature) or _glue(f"{each.module}.{name}"), signature)
                 glue.append(number)
-            elif judged.provider is not Provider.WASI or (WASI_MODULE, name) in _FUNCTIONS:
+            elif judged.provider is not Provider.WASI or (WASI_MODULE, name) in own:
                 key = (each.module, name, signature)
-                number = self._numbers.get(key) or self._add(_FUNCTIONS[each.module, name], signature)
+                number = self._numbers.get(key) or self._add(own[each.module, name], signature)
                 self._numbers[key] = number
             else:
                 continue

@@ -5,69 +5,42 @@ from __future__ import annotations
 import socket
 import threading
 
-from hibana_server.sandbox.frames import (
-    HEADER,
-    MAX_TO_WORKER,
-    Broken,
-    Bulk,
-    Done,
-    Loaded,
-    Out,
-    Run,
-    Spawn,
-    pack,
-    run_decoder,
-)
+from hibana_server.sandbox.frames import Broken, Open, Run, Spawn
+from hibana_server.sandbox.worker.channel import Channel, ChannelClosed
+from hibana_server.sandbox.worker.conversation import Conversation
 from hibana_server.sandbox.worker.engine import Engines
 from hibana_server.sandbox.worker.own_memory import OwnMemory
 from hibana_server.sandbox.worker.runner import Runner
 
-_RECEIVE = 64 * 1024
 _STACK_BYTES = 2 * 1024 * 1024
 """Stack of the guest's thread: four times what the engine gives a guest, and far more than the interpreter needs."""
 _LONGEST_REASON = 500
 
 
-class Channel:
-    """The worker's end of its socket."""
+class _Life:
+    """What goes on from one guest's thread to the next."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        # Output comes from a thread of the engine, the end from the main thread.
-        self._lock = threading.Lock()
-        self._buffer = memoryview(bytearray(_RECEIVE))
+    def __init__(self, channel: Channel, runner: Runner) -> None:
+        self.channel = channel
+        self.runner = runner
+        self.conversation: Conversation | None = None
+        """There where the worker is leased and not for one job."""
+        self.error: Exception | None = None
+        self.over = False
 
-    def send(self, frame: Out | Done | Bulk | Loaded | Broken) -> None:
-        """Send a frame; waits while the front is behind."""
-        data = pack(frame)
-        with self._lock:
-            self._sock.sendall(data)
-
-    def receive(self) -> Run | None:
-        """Wait for the next job; None when the front has closed the channel.
-
-        The front sends one job at a time, so nothing follows a job's frame.
-        """
-        count = self._sock.recv_into(self._buffer)
-        while 0 < count < HEADER.size:
-            more = self._sock.recv_into(self._buffer[count:])
-            count = count + more if more else 0
-        if not count:
-            return None
-        (length,) = HEADER.unpack_from(self._buffer)
-        if HEADER.size + length == count:
-            return run_decoder.decode(self._buffer[HEADER.size : count])
-        if length > MAX_TO_WORKER:
-            return None
-        frame = memoryview(bytearray(length))
-        filled = count - HEADER.size
-        frame[:filled] = self._buffer[HEADER.size : count]
-        while filled < length:
-            count = self._sock.recv_into(frame[filled:])
-            if not count:
-                return None
-            filled += count
-        return run_decoder.decode(frame)
+    def step(self) -> None:
+        """Serve a job, or the next call of a conversation. Raises ChannelClosed."""
+        if self.conversation is not None:
+            if not self.conversation.step():
+                self.conversation = None
+            return
+        frame = self.channel.receive()
+        if type(frame) is Run:
+            self.runner.run(frame)
+        elif isinstance(frame, Open):
+            self.conversation = Conversation(self.channel, self.runner, frame)
+        else:
+            raise ChannelClosed
 
 
 class _GuestThread(threading.Thread):
@@ -77,41 +50,37 @@ class _GuestThread(threading.Thread):
     it ends after that call, and the worker's main thread, which was never demoted, starts another.
     """
 
-    def __init__(self, channel: Channel, runner: Runner) -> None:
+    def __init__(self, life: _Life) -> None:
         super().__init__(name="guest")
-        self._channel = channel
-        self._runner = runner
-        self.over = False
-        self.error: Exception | None = None
+        self._life = life
 
     def run(self) -> None:
         """Serve jobs."""
+        life = self._life
         try:
-            deadline = self._runner.deadline
+            deadline = life.runner.deadline
             deadline.demoted = False
             while not deadline.demoted:
-                job = self._channel.receive()
-                if job is None:
-                    self.over = True
-                    return
-                self._runner.run(job)
+                life.step()
             deadline.giving_way.end()
+        except ChannelClosed:
+            life.over = True
         except Exception as error:  # noqa: BLE001 - told and raised by `serve`
             # A defect, or no memory left. The front logs it, and nobody gets a worker in an unknown state.
-            self.error = error
-            self._channel.send(Broken(f"{type(error).__name__}: {error}"[:_LONGEST_REASON]))
+            life.error = error
+            life.channel.send(Broken(f"{type(error).__name__}: {error}"[:_LONGEST_REASON]))
 
 
 def serve(sock: socket.socket, engines: Engines, spawn: Spawn, own: OwnMemory) -> None:
     """Run jobs until the front closes the channel."""
     threading.stack_size(_STACK_BYTES)
     channel = Channel(sock)
-    runner = Runner(engines, spawn.cache_bytes, channel.send, own)
+    life = _Life(channel, Runner(engines, spawn.cache_bytes, channel.send, own))
     while True:
-        thread = _GuestThread(channel, runner)
+        thread = _GuestThread(life)
         thread.start()
         thread.join()
-        if thread.error is not None:
-            raise thread.error
-        if thread.over:
+        if life.error is not None:
+            raise life.error
+        if life.over:
             return

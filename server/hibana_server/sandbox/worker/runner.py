@@ -50,6 +50,10 @@ class _Ended(Exception):
         self.end = end
 
 
+Prepared = Callable[[CallState, int], tuple[End, int]]
+"""Carries out a job, given its state and the process's CPU time at its start."""
+
+
 class Runner:
     """The guest's side of a worker. One call at a time, on the thread that `deadline` guards."""
 
@@ -61,15 +65,15 @@ class Runner:
         own: OwnMemory,
     ) -> None:
         engine, components = engines
-        self._engine = engine.ptr()
+        self.engine = engine.ptr()
         self._keep = engines
         self._send = send
-        self._linker = Linker(engine)
-        self._modules = ModuleCache(engine, self._linker, cache_bytes, components)
+        self.linker = Linker(engine)
+        self.modules = ModuleCache(engine, self.linker, cache_bytes, components)
         self.deadline = Deadline(self._tick)
         # Filled anew by every call; making them costs more than the calls that fill them.
-        self._at_tick = EPOCH_CALLBACK(self._ticked)
-        self._components = ComponentRunner(components, self.deadline, self._at_tick, send, own)
+        self.at_tick = EPOCH_CALLBACK(self._ticked)
+        self._components = ComponentRunner(components, self.deadline, self.at_tick, send, own)
         self._component_engine = components.ptr()
         self._instance = ffi.wasmtime_instance_t()
         self._extern = ffi.wasmtime_extern_t()
@@ -78,31 +82,17 @@ class Runner:
 
     def run(self, job: Run) -> None:
         """Carry out a job and send its output and its end."""
-        state = CallState(self._send, self._tick, self.deadline.left, job.output_bytes)
-        evicted: tuple[str, ...] = ()
+        state = self.state(job.output_bytes)
         memory = cpu = wall = 0
-        try:
-            known = job.key in self._modules
-            if job.component is None:
-                loaded, evicted = self._modules.get(job.key, job.path, job.size, job.host_functions)
-                call = partial(self._call, job, loaded)
-            else:
-                component, evicted = self._modules.component(job.key, job.path, job.size)
-                call = partial(self._components.call, job, job.component, component)
+        known = job.key in self.modules
+        call, evicted = self.prepare(job)
+        if isinstance(call, End):
+            end = call
+        else:
             if not known:
                 self._send(Loaded(job.call))
-        except LinkRefused as refused:
-            end = End(Outcome.DENIED, message=f"the import {clean(str(refused))} is not granted to this tier")
-        except (wasmtime.WasmtimeError, OSError) as error:
-            text = str(error).replace(job.path, "its file")
-            end = End(Outcome.LOST, message=clean(f"the compiled module could not be loaded: {text}", 512))
-        else:
-            self._linker.state = state
             started, cpu_started = time.perf_counter_ns(), time.process_time_ns()
-            try:
-                end, memory = call(state, cpu_started)
-            finally:
-                self._linker.state = None
+            end, memory = self.call_once(call, state, cpu_started)
             wall, cpu = time.perf_counter_ns() - started, time.process_time_ns() - cpu_started
         self._send(
             Done(
@@ -117,19 +107,53 @@ class Runner:
                 cpu,
                 memory,
                 evicted,
-                job.key in self._modules,
+                job.key in self.modules,
                 end.values,
             )
         )
 
+    def state(self, output_bytes: int) -> CallState:
+        """Make the state of a guest that may put out so much."""
+        return CallState(self._send, self._tick, self.deadline.left, output_bytes)
+
+    def load(
+        self, key: str, path: str, size: int, host_functions: frozenset[str]
+    ) -> tuple[LoadedModule | End, tuple[str, ...]]:
+        """Return a module, or how what needs it ends; and the keys of those that had to go for it."""
+        try:
+            return self.modules.get(key, path, size, host_functions)
+        except LinkRefused as refused:
+            return End(Outcome.DENIED, message=f"the import {clean(str(refused))} is not granted to this tier"), ()
+        except (wasmtime.WasmtimeError, OSError) as error:
+            return _not_loaded(error, path), ()
+
+    def prepare(self, job: Run) -> tuple[Prepared | End, tuple[str, ...]]:
+        """Load what a job needs: what carries it out, or how it ends; and the keys of modules that had to go for it."""
+        if job.component is None:
+            loaded, evicted = self.load(job.key, job.path, job.size, job.host_functions)
+            return (loaded if isinstance(loaded, End) else partial(self._call, job, loaded)), evicted
+        try:
+            component, evicted = self.modules.component(job.key, job.path, job.size)
+        except (wasmtime.WasmtimeError, OSError) as error:
+            return _not_loaded(error, job.path), ()
+        return partial(self._components.call, job, job.component, component), evicted
+
+    def call_once(self, call: Prepared, state: CallState, cpu_started: int) -> tuple[End, int]:
+        """Carry out a job on an instance of its own; returns the end, and the peak of its memory, bytes."""
+        self.linker.state = state
+        try:
+            return call(state, cpu_started)
+        finally:
+            self.linker.state = None
+
     def _tick(self) -> None:
         """Make the running guest ask `_ticked` at its next check. Safe from any thread."""
-        ffi.wasmtime_engine_increment_epoch(self._engine)
+        ffi.wasmtime_engine_increment_epoch(self.engine)
         ffi.wasmtime_engine_increment_epoch(self._component_engine)
 
     def _ticked(self, _context: Any, _data: Any, delta: Any, kind: Any) -> int:
         """Let the guest go on after a tick, or end it with an error; it must not raise."""
-        state = self._linker.state
+        state = self.linker.state
         if state is not None and not state.output_exceeded and self.deadline.judge():
             delta[0], kind[0] = 1, CONTINUE
             return 0
@@ -139,14 +163,8 @@ class Runner:
         function = loaded.function(job.function)
         if function is None:
             return End(Outcome.LOST, message="the module has no such function any more; upload it again"), 0
-        store = ffi.wasmtime_store_new(self._engine, None, NO_FINALIZER)
+        store, context = self.store(job.memory_bytes)
         try:
-            context = ffi.wasmtime_store_context(store)
-            # The memory limit holds for each memory, hence one memory.
-            ffi.wasmtime_store_limiter(store, job.memory_bytes, TABLE_ELEMENTS, 1, TABLES, MEMORIES)
-            # Before the instance is made: start functions loop too.
-            ffi.wasmtime_context_set_epoch_deadline(context, 1)
-            ffi.wasmtime_store_epoch_deadline_callback(store, self._at_tick, None, NO_FINALIZER)
             if loaded.wasi:
                 set_wasi(context, state, job.program, job.argv, job.env, job.stdin)
             self.deadline.arm(job.timeout, cpu_started)
@@ -158,12 +176,24 @@ class Runner:
                 self.deadline.disarm()
             memory = self._memory(context, loaded)
             if failed is not None or state.output_exceeded:
-                return self._explain(failed, job, state, memory, wants_results=bool(function.results)), memory
+                limits = (job.timeout, job.memory_bytes)
+                return self.explain(failed, limits, state, memory, wants_results=bool(function.results)), memory
             if job.typed is not None:
                 return End(Outcome.OK, values=self._values), memory
-            return End(Outcome.OK, _results(function)), memory
+            return End(Outcome.OK, results_of(function)), memory
         finally:
             ffi.wasmtime_store_delete(store)
+
+    def store(self, memory_bytes: int) -> tuple[Any, Any]:
+        """Return a new store and its context; whoever called deletes it."""
+        store = ffi.wasmtime_store_new(self.engine, None, NO_FINALIZER)
+        context = ffi.wasmtime_store_context(store)
+        # The memory limit holds for each memory, hence one memory.
+        ffi.wasmtime_store_limiter(store, memory_bytes, TABLE_ELEMENTS, 1, TABLES, MEMORIES)
+        # Before the instance is made: start functions loop too.
+        ffi.wasmtime_context_set_epoch_deadline(context, 1)
+        ffi.wasmtime_store_epoch_deadline_callback(store, self.at_tick, None, NO_FINALIZER)
+        return store, context
 
     def _instantiate_and_call(self, job: Run, loaded: LoadedModule, function: Function, context: Any) -> Failure | None:
         instance = ctypes.byref(self._instance)
@@ -190,7 +220,7 @@ class Runner:
 
         Raises _Ended for what is no failure of the engine's.
         """
-        state = self._linker.state
+        state = self.linker.state
         if state is None:
             raise AssertionError
         instance = Instance(
@@ -241,15 +271,24 @@ class Runner:
             return 0
         return int(ffi.wasmtime_memory_size(context, ctypes.byref(self._extern.of.memory))) * PAGE
 
-    def _explain(self, failed: Failure | None, job: Run, state: CallState, memory: int, *, wants_results: bool) -> End:
+    def explain(
+        self,
+        failed: Failure | None,
+        limits: tuple[float, int],
+        state: CallState,
+        memory: int,
+        *,
+        wants_results: bool,
+    ) -> End:
+        """Tell how a call ended that failed or was stopped; `limits` are its seconds and its bytes of memory."""
         seen = Circumstances(
-            timeout=job.timeout,
+            timeout=limits[0],
             deadline_passed=self.deadline.passed or state.out_of_time,
             output_exceeded=state.output_exceeded,
             abort_message=state.abort_message,
             glue_called=state.glue_called,
             memory_bytes=memory,
-            memory_limit=job.memory_bytes,
+            memory_limit=limits[1],
             wants_results=wants_results,
             exit_code=state.exit_code,
             thrown_text=state.thrown_text,
@@ -260,5 +299,11 @@ class Runner:
         return from_trap(failed, seen) if isinstance(failed, wasmtime.Trap) else from_error(failed, seen)
 
 
-def _results(function: Function) -> tuple[int | float, ...]:
+def _not_loaded(error: Exception, path: str) -> End:
+    text = str(error).replace(path, "its file")
+    return End(Outcome.LOST, message=clean(f"the compiled module could not be loaded: {text}", 512))
+
+
+def results_of(function: Function) -> tuple[int | float, ...]:
+    """Return what a function has just returned."""
     return tuple(getattr(value.of, kind) for value, kind in zip(function.returned, function.results, strict=True))

@@ -14,6 +14,7 @@ import wasmtime
 from hibana_server.sandbox.frames import STDERR, STDOUT
 from hibana_server.sandbox.worker.call_state import CallState
 from hibana_server.sandbox.worker.native import check, consume, ffi
+from hibana_server.sandbox.worker.stdin import MAX_READ, Stdin
 
 _SUBSCRIPTION = 48
 _EVENT = struct.Struct("<QHBxxxxxQHxxxxxx")
@@ -21,6 +22,8 @@ _CLOCK, _FD_READ, _FD_WRITE = 0, 1, 2
 _ABSOLUTE = 1
 _CLOCKS: dict[int, Callable[[], int]] = {0: time.time_ns, 1: time.monotonic_ns}
 _MAX_SUBSCRIPTIONS = 1024
+_VECTOR = struct.Struct("<II")
+_MAX_VECTORS = 1024
 _SUCCESS, _BADF, _FAULT, _INVAL = 0, 8, 21, 28
 NOT_SUPPORTED = 58
 """ENOTSUP: what every function of sockets answers."""
@@ -63,6 +66,30 @@ def _writer(state: CallState, stream: int) -> Callable[[bytes], int]:
             return -errno.EIO
 
     return write
+
+
+def read_stdin(memory: Memory, arguments: list[int], stdin: Stdin, time_left: Callable[[], float]) -> int | None:
+    """Read from stdin that comes while the guest runs (fd_read); None when its time limit came first.
+
+    No other descriptor can be read: there are no files.
+    """
+    descriptor, vectors, count, stored = arguments
+    if descriptor != 0:
+        return _BADF
+    data = memory.read(vectors, count * _VECTOR.size) if count <= _MAX_VECTORS else None
+    if data is None:
+        return _FAULT if count <= _MAX_VECTORS else _INVAL
+    buffers = [_VECTOR.unpack_from(data, start) for start in range(0, len(data), _VECTOR.size)]
+    read = stdin.read(min(sum(length for _, length in buffers), MAX_READ), time_left())
+    if read is None:
+        return None
+    taken = 0
+    for pointer, length in buffers:
+        part = read[taken : taken + length]
+        if part and not memory.write(pointer, part):
+            return _FAULT
+        taken += len(part)
+    return _SUCCESS if memory.write(stored, struct.pack("<I", len(read))) else _FAULT
 
 
 def poll_oneoff(memory: Memory, arguments: list[int], time_left: Callable[[], float]) -> int | None:

@@ -18,6 +18,7 @@ from hibana_server.domain.executions import (
     Limits,
     Outcome,
     Requested,
+    SessionRecord,
     State,
     Usage,
 )
@@ -37,6 +38,7 @@ class Detail(msgspec.Struct, frozen=True, omit_defaults=True):
     output: CapturedOutput
     events: tuple[int, tuple[int, ...], tuple[str, ...], bool] | None = None
     """The fields of domain.executions.EventIndex, in their order; left out where there is none."""
+    session: SessionRecord | None = None
 
 
 _PLAIN: dict[str, str] = {word: word.value for words in (State, Outcome, Cache) for word in words}
@@ -78,7 +80,9 @@ def execution_row(execution: Execution, holder: str = "") -> tuple[Value, ...]:
         limits.timeout,
         limits.output_bytes,
         encode_failure(failure) if failure is not None else None,
-        _encode(Detail(execution.input, execution.output, None if events is None else _spelled(events))),
+        _encode(
+            Detail(execution.input, execution.output, None if events is None else _spelled(events), execution.session)
+        ),
         execution.trace_id,
         holder,
         None if requested is None else _encode(requested),
@@ -182,4 +186,5 @@ def execution_from(row: RowMapping | Mapping[str, Any]) -> Execution:
         events=None if detail.events is None else EventIndex(*detail.events),
         module_reference=row["module_reference"],
         replay_of=row["replay_of"],
+        session=detail.session,
     )

@@ -1,0 +1,86 @@
+"""The part of the Executor service that keeps a stream open for many calls."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import grpc
+
+from hibana.v1 import executor_pb2 as pb
+from hibana.v1 import executor_pb2_grpc as pb_grpc
+from hibana_server.domain.errors import Conflict, Invalid
+from hibana_server.rpc.calls import CURRENT, current_caller
+from hibana_server.rpc.event_stream import READER_SECONDS, NothingReadError, write
+from hibana_server.rpc.pack_sessions import pack_all, pack_each, unpack_calls, unpack_opening
+from hibana_server.services.session import Session
+from hibana_server.services.sessions import Sessions
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class SessionMethods(pb_grpc.ExecutorServicer):
+    """Unpacks, calls the service, packs."""
+
+    _sessions: Sessions
+
+    # Writes to the context instead of yielding: only so can a reader that takes nothing be noticed.
+    async def Session(  # type: ignore[override]
+        self, request_iterator: AsyncIterator[pb.SessionRequest], context: Context
+    ) -> None:
+        """Serve a session; closing the call ends it."""
+        first = await anext(request_iterator, None)
+        if first is None or first.WhichOneof("message") != "open":
+            raise Invalid.field("open", "comes first; send it, then calls", reason="STREAM_ORDER")
+        left: float | None = context.time_remaining()
+        current = CURRENT.get()
+        opening = unpack_opening(first.open, current_caller(), None if left is None else time.monotonic() + left)
+        if current.traceparent and (parent := current.parent):
+            opening.trace_id = parent.trace_id
+        session = await self._sessions.open(opening)
+        current.execution = session.uid
+        reading = asyncio.create_task(_read(request_iterator, session))
+        pack = pack_all if first.open.batch_answers else pack_each
+        try:
+            while told := await session.next():
+                for message in pack(told):
+                    await write(context, message)
+        except NothingReadError:
+            raise Conflict(
+                f"nothing was read for {READER_SECONDS:g} s, so the session ended; read answers while you send calls",
+                reason="READER_TOO_SLOW",
+            ) from None
+        finally:
+            self._sessions.closed(session)
+            reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await reading
+
+
+async def _read(requests: AsyncIterator[pb.SessionRequest], session: Session) -> None:
+    """Pass what the caller sends to the session, until it sends nothing more or something wrong."""
+    try:
+        async for request in requests:
+            match request.WhichOneof("message"):
+                case "calls":
+                    await session.calls(unpack_calls(request.calls))
+                case "stdin":
+                    await session.stdin(request.stdin)
+                case "stdin_end":
+                    session.end_stdin()
+                case "cancel_call_id":
+                    session.cancel(request.cancel_call_id)
+                case "open":
+                    raise Invalid.field(
+                        "open", "comes once; open another stream for another session", reason="STREAM_ORDER"
+                    )
+                case _:
+                    raise Invalid("the message is empty; send calls, stdin, stdin_end or cancel_call_id")
+        session.finish()
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:  # noqa: BLE001 - raised where the stream is answered
+        session.fail(error)

@@ -1,0 +1,184 @@
+"""Opening sessions: how many there may be, what each may use, and a sandbox for those that keep an instance."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hibana_server.domain.errors import Exhausted, Unimplemented
+from hibana_server.domain.executions import NOTHING_KEPT, Cache, Execution, Input, Limits, State
+from hibana_server.domain.ids import now_us, uuid7
+from hibana_server.domain.leases import LeaseJob
+from hibana_server.services.calls import MIN_TIMEOUT, Call, check_input, effective_limits
+from hibana_server.services.executions import Executions
+from hibana_server.services.fresh_session import FreshSession
+from hibana_server.services.kept_session import KeptSession
+from hibana_server.services.metering import Account
+from hibana_server.services.run import Run
+from hibana_server.services.session import Bounds, Session
+from hibana_server.services.session_calls import Opening
+from hibana_server.services.targets import Target
+
+_RETRY_SECONDS = 1.0
+
+
+class Sessions:
+    """Opens sessions and knows those that are open."""
+
+    def __init__(self, executions: Executions, bounds: Bounds) -> None:
+        self._executions = executions
+        self._bounds = bounds
+        self._open: set[Session] = set()
+        self._kept: Counter[str] = Counter()
+        """Kept instances of each caller, those that are being made included."""
+        executions.when_stopping.append(self._stop)
+
+    def stats(self) -> dict[str, float]:
+        """Return numbers for metrics."""
+        return {"open": len(self._open), "kept": self._kept.total()}
+
+    async def open(self, opening: Opening) -> Session:
+        """Open a session; whoever called this says `closed` when it has ended, or when nobody listens any more.
+
+        Raises what `Executions.start` raises; then nothing ran.
+        """
+        executions = self._executions
+        target, seen = await executions.target(opening.caller, opening.reference)
+        call = Call(opening.reference, argv=opening.argv, env=opening.env)
+        check_input(call, wasi=target.wasi)
+        if opening.fresh:
+            session: Session = self._independent(opening, target, seen)
+        else:
+            session = await self._on_one_instance(opening, target, seen)
+        self._open.add(session)
+        return session
+
+    def closed(self, session: Session) -> None:
+        """End a session whose caller listens no more, if it has not ended; harmless when said again."""
+        session.leave()
+        if session in self._open:
+            self._open.remove(session)
+            if isinstance(session, KeptSession):
+                self._forget(session.caller.subject)
+
+    # ------------------------------------------------------------ inside
+
+    async def _on_one_instance(self, opening: Opening, target: Target, seen: int) -> KeptSession:
+        subject = opening.caller.subject
+        if target.memories is not None:
+            raise Unimplemented(
+                "components are not kept between calls by this release; ask for fresh_instance_per_call, or use Invoke"
+            )
+        self._check(subject)
+        account = self._executions.count(opening.caller)
+        self._kept[subject] += 1
+        try:
+            return await self._keep(opening, target, seen, self._limits(opening, target), account)
+        except BaseException:
+            account.end()
+            self._forget(subject)
+            raise
+
+    def _independent(self, opening: Opening, target: Target, seen: int) -> FreshSession:
+        executions = self._executions
+        call = Call(opening.reference, timeout=opening.timeout, memory_bytes=opening.memory_bytes)
+        limits = effective_limits(call, target.ceiling)
+        account = executions.account(opening.caller)
+        account.check_cpu()
+        session = FreshSession(opening, target, seen, limits, self._bounds, executions, account)
+        execution = _execution(opening, target, limits, None)
+        holder = Run(execution, (), session, executions, keep_events=False, head_bytes=0)
+        session.begin(holder)
+        executions.hold(holder, target.module)
+        return session
+
+    async def _keep(self, opening: Opening, target: Target, seen: int, limits: Limits, account: Account) -> KeptSession:
+        executions, caller = self._executions, opening.caller
+        sandbox, artifact, cache = await executions.reserve(caller, target, limits.memory_bytes, None)
+        run: Run | None = None
+        session: KeptSession | None = None
+        has_row = False
+        try:
+            seen = await executions.check_access(caller, opening.reference, seen)
+            executions.check_admitting()
+            account.check_cpu()
+            session = KeptSession(opening, target, seen, limits, self._bounds, executions, account)
+            execution = _execution(opening, target, limits, cache)
+            run = Run(execution, (), session, executions, keep_events=False, head_bytes=0)
+            session.begin(run)
+            executions.hold(run, target.module)
+            has_row = await executions.begin(execution)
+            job = LeaseJob(
+                artifact,
+                limits,
+                min(target.ceiling.timeout, limits.timeout),
+                target.policy.host_functions,
+                target.module.name,
+                opening.argv,
+                tuple(opening.env.items()),
+                fresh=False,
+            )
+            session.leased(sandbox.lease(job, session))
+        except BaseException:
+            sandbox.release()
+            if session is not None:
+                session.never_leased()
+            if run is not None:
+                executions.not_started(run.execution, has_row=has_row)
+            raise
+        return session
+
+    def _limits(self, opening: Opening, target: Target) -> Limits:
+        """Return the limits of the whole session: those of the module, but more time, lowered by its caller."""
+        ceiling = target.ceiling
+        timeout = self._bounds.guest_seconds if opening.timeout is None else opening.timeout
+        memory = ceiling.memory_bytes
+        if opening.memory_bytes is not None:
+            memory = min(memory, opening.memory_bytes)
+        return Limits(memory, max(MIN_TIMEOUT, min(timeout, self._bounds.guest_seconds)), ceiling.output_bytes)
+
+    def _check(self, subject: str) -> None:
+        """Raise Exhausted where one more would hold too many sandboxes."""
+        bounds = self._bounds
+        if self._kept[subject] >= bounds.sessions_of_caller:
+            full = f"{bounds.sessions_of_caller} sessions of yours are open already"
+        elif self._kept.total() >= bounds.sessions:
+            full = f"{bounds.sessions} sessions are open already"
+        else:
+            return
+        raise Exhausted(f"{full}; end one, or open one again later", retry_after=_RETRY_SECONDS)
+
+    def _forget(self, subject: str) -> None:
+        self._kept[subject] -= 1
+        if not self._kept[subject]:
+            del self._kept[subject]
+
+    def _stop(self) -> None:
+        for session in list(self._open):
+            session.stop()
+
+
+def _execution(opening: Opening, target: Target, limits: Limits, cache: Cache | None) -> Execution:
+    """Make the record of a session that begins now."""
+    now = now_us()
+    return Execution(
+        uid=uuid7(),
+        module_uid=target.module.uid,
+        version=target.version.version,
+        sha256=target.version.sha256,
+        caller=opening.caller.subject,
+        function="",
+        state=State.RUNNING,
+        input=_input(opening, target),
+        limits=limits,
+        create_time=now,
+        trace_id=opening.trace_id,
+        cache=cache,
+        start_time=now,
+        module_reference=target.reference,
+    )
+
+
+def _input(opening: Opening, target: Target) -> Input:
+    if opening.sensitive_input or target.module.sensitive_input:
+        return NOTHING_KEPT
+    return Input(argv=opening.argv, env=dict(opening.env))
