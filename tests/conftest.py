@@ -85,7 +85,7 @@ def _example_built(name: str) -> Callable[[], bool]:
     return check
 
 
-EXAMPLES = ("assemblyscript", "c", "go", "rust-wasi")
+EXAMPLES = ("assemblyscript", "c", "go", "rust", "rust-wasi")
 """The folders of examples/ that `tools/examples.py` builds."""
 
 NEEDS = {

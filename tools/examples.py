@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -27,6 +28,11 @@ STAMP = "build/.built-from"
 _BUILT = frozenset({"build", "target", "node_modules", "__pycache__", "Cargo.lock"})
 """What the toolchains leave in a folder."""
 _BUILD = re.compile(r"^## Build\n.*?^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def _path() -> str:
+    """Return where commands are looked for: in the environment and in .tools first, as in the README's tour."""
+    return os.pathsep.join([str(Path(sys.executable).parent), str(ROOT / ".tools/bin"), os.environ["PATH"]])
 
 
 class Need(Protocol):
@@ -49,6 +55,19 @@ class Package:
         if importlib.util.find_spec(self.module) is not None:
             return None
         return f"there is no {self.name}: `.venv/bin/python -m pip install -c constraints.txt {self.name}`"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that is a package of its own language."""
+
+    name: str
+    enable: str
+    """What brings it."""
+
+    def lack(self) -> str | None:
+        """Say how to install it where it is not."""
+        return None if shutil.which(self.name, path=_path()) else f"there is no {self.name}: {self.enable}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +119,20 @@ class Example:
         """Build it. Raises subprocess.CalledProcessError."""
         stamp = self.place / STAMP
         stamp.unlink(missing_ok=True)
-        # The commands of the environment and of `make tools` are found as in a shell that the README has set up.
-        path = os.pathsep.join([str(Path(sys.executable).parent), str(ROOT / ".tools/bin"), os.environ["PATH"]])
         commands = self.commands() if self.rust is None else self.rust.adapt(self.commands())
         shell = ["bash", "-euo", "pipefail", "-c", commands]
-        subprocess.run(shell, cwd=self.place, env={**os.environ, "PATH": path}, stdin=subprocess.DEVNULL, check=True)
+        subprocess.run(shell, cwd=self.place, env={**os.environ, "PATH": _path()}, stdin=subprocess.DEVNULL, check=True)
         stamp.parent.mkdir(exist_ok=True)
         stamp.write_text(self.fingerprint(), encoding="utf-8")
 
 
 CARGO = (Tool(("cargo", "--version"), (1, 63), "cargo"),)
+BINDGEN = Command("wasm-bindgen", "`make wasm-bindgen`, or `cargo install wasm-bindgen-cli@0.2.100`")
 NODE = (Tool(("node", "--version"), (20, 0), "nodejs"), Tool(("npm", "--version"), (9, 0), "npm"))
 EXAMPLES = {
     example.name: example
     for example in (
+        Example("rust", (*CARGO, BINDGEN), Target("wasm32-unknown-unknown")),
         Example("rust-wasi", CARGO, Target("wasm32-wasip1")),
         Example("c", (Package("ziglang", "ziglang"),)),
         Example("go", (Tool(("go", "version"), (1, 21), "golang-go"),)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,11 @@ def test_the_rust_of_the_system_builds_from_sources_that_the_cargo_at_hand_fetch
     assert "cargo vendor" in adapted
     assert "build --offline" in adapted
     assert "wasm32-wasip1" not in adapted
+
+
+def test_wasm_bindgen_is_of_one_version() -> None:
+    pinned = re.compile(r'^wasm-bindgen[a-z-]* = "=([0-9.]+)"', re.MULTILINE)
+    tables = [examples.ROOT / "examples/rust/Cargo.toml", examples.ROOT / "tools/wasm-bindgen/Cargo.toml"]
+    versions = {found for table in tables for found in pinned.findall(table.read_text(encoding="utf-8"))}
+    assert len(versions) == 1
+    assert f"wasm-bindgen-cli@{versions.pop()}`" in examples.BINDGEN.enable

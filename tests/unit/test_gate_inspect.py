@@ -185,6 +185,7 @@ def test_findings_are_bounded() -> None:
         ),
         ('(import "wbg" "x" (func))', Convention.WASM_BINDGEN),
         ('(func (export "__wbindgen_malloc"))', Convention.WASM_BINDGEN),
+        ('(func (export "__wbindgen_add_to_stack_pointer"))', Convention.WASM_BINDGEN),
     ],
 )
 def test_convention(text: str, convention: Convention) -> None:
@@ -194,6 +195,11 @@ def test_convention(text: str, convention: Convention) -> None:
 def test_wasi_without_its_memory_warns() -> None:
     facts = look(f'(module {FD_WRITE} (func (export "_start")))')
     assert "NO_MEMORY_EXPORT" in [f.code for f in facts.findings]
+
+
+def test_a_library_that_wasm_bindgen_has_not_read_warns() -> None:
+    facts = look('(module (func (export "f")) (func (export "__wbindgen_describe_f")))')
+    assert "BINDGEN_NOT_RUN" in [f.code for f in facts.findings]
 
 
 def test_real_program_passes_in_the_user_tier() -> None:

@@ -21,6 +21,12 @@ MEMORY = """
   (func (export "__wbindgen_malloc") (param i32 i32) (result i32) (i32.const 8))
   (func (export "__wbindgen_add_to_stack_pointer") (param i32) (result i32) (i32.const 8))
 """
+STRIPPED = """
+  (memory (export "memory") 1)
+  (func (export "__wbindgen_export") (param i32 i32) (result i32) (i32.const 8))
+  (func (export "__wbindgen_export2") (param i32 i32 i32 i32) (result i32) (i32.const 8))
+  (func (export "__wbindgen_add_to_stack_pointer") (param i32) (result i32) (i32.const 8))
+"""
 PLAIN = """
   (memory (export "memory") 1)
   (func (export "malloc") (param i32) (result i32) (i32.const 8))
@@ -55,6 +61,7 @@ def spelled(export: Export) -> str:
 
 
 LISTED = [
+    (STRIPPED, "i32 i32 i32 -> ", "f: func(a: string) -> string", "wasm_bindgen: (string) -> string"),
     (PLAIN, "i32 i32 -> i64", "f: func(a: string) -> string", "packed_bytes: (string) -> string"),
     (
         PLAIN,
@@ -184,12 +191,24 @@ def test_what_needs_an_object_is_not_callable_and_says_why() -> None:
 
 
 WRONG = [
+    (
+        BINDGEN + '(func (export "__wbindgen_describe_f"))',
+        "i32 i32 i32 -> ",
+        "f: func(a: string) -> string",
+        "what cargo built; upload what wasm-bindgen makes",
+    ),
     (PLAIN, "i32 -> i32", "g: func()", "g is not exported"),
     (PLAIN, "i32 -> i64", "f: func(a: string) -> string", "f does not have these types"),
     (PLAIN, "i32 -> i32", "f: func(a: list<string>)", "list<string> cannot be passed"),
     ('(memory (export "memory") 1)', "i32 -> i32", "f: func(a: string) -> s32", "no allocator"),
     (BINDGEN + MEMORY, "i32 -> i32", "f: func(a: string) -> string", "its core type is (i32) -> (i32)"),
     (BINDGEN, "i32 i32 -> i32", "f: func(a: string) -> s32", "does not export __wbindgen_malloc"),
+    (
+        STRIPPED + '(func (export "__wbindgen_export3") (param i32 i32) (result i32) (i32.const 8))',
+        "i32 i32 -> i32",
+        "f: func(a: string) -> s32",
+        "build it unstripped",
+    ),
     (BINDGEN, "i32 i32 -> ", "f: func(a: s32) -> string", "does not export __wbindgen_add_to_stack_pointer"),
     (ASSEMBLYSCRIPT, "i32 -> i64", "f: func(a: string) -> string", "would be (i32) -> (i32)"),
     (PLAIN, "i32 -> i32", "f: func(a: strin)", "line 1: 'strin' is no type"),

@@ -19,6 +19,7 @@ ECHO = {
     "c_strings": "convention_c",
     "wasm_bindgen old": "convention_bindgen_old",
     "wasm_bindgen new": "convention_bindgen_new",
+    "wasm_bindgen stripped": "convention_bindgen_stripped",
     "assemblyscript": "convention_assemblyscript",
 }
 EXAMPLES = settings(max_examples=60)

@@ -13,7 +13,7 @@ def convention_of(module: RawModule) -> Convention:
     """Return the most telling convention the names and types show; the component header is seen before."""
     names = {export.name for export in module.exports}
     modules = {each.module for each in module.imports}
-    if "__wbindgen_malloc" in names or any(map(is_glue_module, modules)):
+    if any(name.startswith("__wbindgen_") for name in names) or any(map(is_glue_module, modules)):
         return Convention.WASM_BINDGEN
     if {"__new", "__pin"} <= names:
         return Convention.ASSEMBLYSCRIPT

@@ -15,6 +15,7 @@ from hibana_server.sandbox.gate.sections import read_sections
 from hibana_server.sandbox.gate.types import PAGE_BYTES
 from hibana_server.sandbox.gate.typing import without_types
 from hibana_server.sandbox.imports import WASI_MODULE
+from hibana_server.sandbox.shapes.wasm_bindgen import looks_unbound
 
 _CALLABLE_TYPES = frozenset({"i32", "i64", "f32", "f64"})
 
@@ -93,6 +94,15 @@ def _advice(module: RawModule, policy: TierPolicy) -> list[Finding]:
                 "MEMORY_CAPPED",
                 f"The declared maximum memory is beyond the {allowed} pages of this tier; growing stops there.",
                 "Nothing to do unless the program needs that much.",
+            )
+        )
+    if any(map(looks_unbound, (export.name for export in module.exports))):
+        found.append(
+            Finding(
+                Severity.WARNING,
+                "BINDGEN_NOT_RUN",
+                "The module is what cargo built, before wasm-bindgen: its functions are not in their final form.",
+                "Run `wasm-bindgen --target web --out-dir pkg FILE` on it, or wasm-pack, and upload pkg/NAME_bg.wasm.",
             )
         )
     if "linking" in module.custom_sections:

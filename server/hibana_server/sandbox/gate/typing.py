@@ -45,6 +45,8 @@ def with_types(facts: ModuleFacts, text: str) -> ModuleFacts:
         raise WrongTypesError((_wrong(f"The types are not understood: {error}."),)) from None
     exports = {export.name: export for export in facts.exports}
     functions = frozenset(exports)
+    if wasm_bindgen.malloc_of((export.name, _core_type(export)) for export in facts.exports):
+        functions |= {wasm_bindgen.MALLOC}
     wrong: list[Finding] = []
     for each in declared:
         try:
@@ -100,10 +102,7 @@ def _typed(declared: Declared, export: Export | None, convention: Convention, fu
     if unknown is not None:
         where = f"its parameter {unknown.name}" if unknown.name else "its result"
         return replace(export, callable=False, note=f"{where} ({clean(unknown.problem, 64)}) {_SESSION}")
-    core = FunctionType(
-        tuple(_CORE.get(each.type, each.type) for each in export.parameters),
-        tuple(_CORE.get(each, each) for each in export.results),
-    )
+    core = _core_type(export)
     problem = "does not have these types"
     for candidate in _CANDIDATES.get(convention, _PLAIN):
         found = _resolve(candidate, declared, core)
@@ -117,6 +116,13 @@ def _typed(declared: Declared, export: Export | None, convention: Convention, fu
     if problem.endswith("types"):
         problem += ": " + _explain(_CANDIDATES.get(convention, _PLAIN)[0], declared, core, functions)
     raise ValueError(problem)
+
+
+def _core_type(export: Export) -> FunctionType:
+    return FunctionType(
+        tuple(_CORE.get(each.type, each.type) for each in export.parameters),
+        tuple(_CORE.get(each, each) for each in export.results),
+    )
 
 
 _PLAIN = (Convention.PACKED_BYTES, Convention.C_STRINGS)
@@ -208,7 +214,13 @@ def _check(
     if any(map(wasm_bindgen.needs_memory, parameters)):
         needed.add(wasm_bindgen.MALLOC)
     missing = sorted(needed - functions)
-    return f"the module does not export {missing[0]}" if missing else None
+    if not missing:
+        return None
+    if any(map(wasm_bindgen.looks_unbound, functions)):
+        return "the module is what cargo built; upload what wasm-bindgen makes of it, NAME_bg.wasm"
+    return (
+        f"the module does not export {missing[0]}; if it was stripped before wasm-bindgen read it, build it unstripped"
+    )
 
 
 def _explain(convention: Convention, declared: Declared, core: FunctionType, functions: frozenset[str]) -> str:

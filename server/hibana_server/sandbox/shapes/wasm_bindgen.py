@@ -7,7 +7,8 @@ thrown object's number, and whether it was thrown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from hibana_server.domain.wit import Type
@@ -15,6 +16,9 @@ from hibana_server.sandbox.imports import FunctionType
 from hibana_server.sandbox.shapes.scalars import CORE_OF, element_of
 
 MALLOC, FREE = "__wbindgen_malloc", "__wbindgen_free"
+_UNNAMED = re.compile(r"__wbindgen_export(?:_?[0-9]+)?")
+"""What wasm-bindgen calls functions of its own where `strip` took their names before it could read them."""
+_MALLOC_TYPE = FunctionType(("i32", "i32"), ("i32",))
 STACK_POINTER = "__wbindgen_add_to_stack_pointer"
 START = "__wbindgen_start"
 SMALL = frozenset({"bool", "char", "s8", "u8", "s16", "u16", "s32", "u32"})
@@ -38,6 +42,22 @@ class Shape:
     """Whether the result comes through an area whose address is the first parameter."""
     may_throw: bool
     """Whether the words of throwing follow. In memory they may be missing: then they read as zero."""
+
+
+def malloc_of(functions: Iterable[tuple[str, FunctionType]]) -> str | None:
+    """Return the name of the exported function that gives room; None where there is none, or it is one of several."""
+    unnamed = []
+    for name, type_ in functions:
+        if name == MALLOC:
+            return name
+        if type_ == _MALLOC_TYPE and _UNNAMED.fullmatch(name):
+            unnamed.append(name)
+    return unnamed[0] if len(unnamed) == 1 else None
+
+
+def looks_unbound(name: str) -> bool:
+    """Tell whether a function of this name is exported only until wasm-bindgen has read the module."""
+    return name.startswith("__wbindgen_describe_")
 
 
 def fit(parameters: tuple[Type, ...], result: Type | None, core: FunctionType) -> Shape | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import wasmtime
 
+from hibana_server.sandbox.imports import FunctionType
+from hibana_server.sandbox.shapes.wasm_bindgen import MALLOC, malloc_of
 from hibana_server.sandbox.worker.components.loaded import LoadedComponent, load
 from hibana_server.sandbox.worker.host_functions import Linker, LinkRefused
 from hibana_server.sandbox.worker.native import core_type, ffi
@@ -60,20 +63,27 @@ class LoadedModule:
         return self.functions[name]
 
     def _find(self, name: str) -> Function | None:
-        for export in self.module.exports:
-            if export.name != name:
-                continue
-            kind = export.type
-            if not isinstance(kind, wasmtime.FuncType):
-                return None
-            parameters, results = tuple(map(core_type, kind.params)), tuple(map(core_type, kind.results))
-            if not all(each in KINDS for each in (*parameters, *results)):
-                return None
-            arguments = (ffi.wasmtime_val_t * len(parameters))()
-            for value, each in zip(arguments, parameters, strict=True):
-                value.kind = KINDS[each]
-            return Function(name.encode(), parameters, results, arguments, (ffi.wasmtime_val_t * len(results))())
-        return None
+        if name == MALLOC:
+            found = malloc_of((each.name or "", _function_type(each.type)) for each in self._functions())
+            name = found or name
+        kind = next((each.type for each in self._functions() if each.name == name), None)
+        if kind is None:
+            return None
+        type_ = _function_type(kind)
+        if not all(each in KINDS for each in (*type_.parameters, *type_.results)):
+            return None
+        arguments = (ffi.wasmtime_val_t * len(type_.parameters))()
+        for value, each in zip(arguments, type_.parameters, strict=True):
+            value.kind = KINDS[each]
+        returned = (ffi.wasmtime_val_t * len(type_.results))()
+        return Function(name.encode(), type_.parameters, type_.results, arguments, returned)
+
+    def _functions(self) -> Iterator[Any]:
+        return (each for each in self.module.exports if isinstance(each.type, wasmtime.FuncType))
+
+
+def _function_type(kind: wasmtime.FuncType) -> FunctionType:
+    return FunctionType(tuple(map(core_type, kind.params)), tuple(map(core_type, kind.results)))
 
 
 class ModuleCache:
