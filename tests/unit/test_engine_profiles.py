@@ -54,7 +54,7 @@ def test_every_proposal_the_engine_knows_is_decided(profile: Profile) -> None:
 def test_what_is_off_has_a_reason_and_what_has_a_reason_is_off(profile: Profile) -> None:
     off = {switch for feature in features.OFF for switch in feature.switches}
     if profile is COMPONENT:
-        off -= set(features.COMPONENTS.switches)
+        off -= {*features.COMPONENTS.switches, *features.MULTI_MEMORY.switches}
     run_settings = {"parallel_compilation", "wasm_branch_hinting"}  # off, and no proposal a module could use
     assert {name for name, value in profile.settings.items() if value is False} - run_settings == off
 

@@ -53,6 +53,8 @@ def test_a_component_with_a_core_module_that_is_refused_is_refused() -> None:
     for data, kind, text in (
         (component(core(functions(20_001))), LimitPassed, "Functions"),
         (component(core(b"\0asm\1\0\0")), Malformed, "header"),
+        # The engine would take it, for the sake of what it writes itself.
+        (component(core(module(section(5, b"\x02\x00\x01\x00\x01")))), FeatureUsed, "multi-memory"),
     ):
         error = refusal(data)
         assert isinstance(error, kind)

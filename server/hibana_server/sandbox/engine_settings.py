@@ -50,6 +50,9 @@ COMPONENT_SETTINGS: dict[str, bool | int | str] = {
     **_switched_off((*OFF_FOR_CORE_CODE, *OFF_FOR_COMPONENTS)),
     **_ON_AND_RUN,
     "wasm_component_model": True,
+    # What the engine itself writes to copy values between two parts of a component works on the memories of both, and
+    # without this the engine ends its process. A part with more than one memory is refused by the gate.
+    "wasm_multi_memory": True,
 }
 """Settings for components of WASI 0.2."""
 

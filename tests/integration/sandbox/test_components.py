@@ -51,3 +51,9 @@ async def test_memory_of_a_component_is_bounded_by_its_limit(bench: Bench) -> No
 async def test_memory_of_a_component_is_told(bench: Bench) -> None:
     end, _ = await bench.call(ECHO, "", "grow", 319)
     assert 20 * MIB <= end.usage.memory_bytes < 22 * MIB
+
+
+async def test_parts_of_a_component_pass_values_to_each_other(bench: Bench) -> None:
+    assert await bench.result("component_parts", "", "echo", "from memory to memory \N{FIRE}") == (
+        "from memory to memory \N{FIRE}"
+    )
