@@ -40,15 +40,17 @@ if TYPE_CHECKING:
         Unreachable,
         Violation,
     )
-    from hibana.events import Event, Gap, HostCall, Log, Result, ResultChunk, Started, Stderr, Stdout
+    from hibana.events import Event, FileChunk, Gap, HostCall, Log, Result, ResultChunk, Started, Stderr, Stdout
     from hibana.execution_types import (
         Cache,
         Execution,
         ExecutionInput,
         ExecutionOutput,
         Failure,
+        FileInfo,
         Limits,
         Outcome,
+        OutputFile,
         RunResult,
         State,
         Usage,
@@ -103,6 +105,8 @@ __all__ = [
     "Export",
     "FailedPrecondition",
     "Failure",
+    "FileChunk",
+    "FileInfo",
     "Finding",
     "Gap",
     "GuestFailed",
@@ -122,6 +126,7 @@ __all__ = [
     "NewApiKey",
     "NotFound",
     "Outcome",
+    "OutputFile",
     "Page",
     "Parameter",
     "PermissionDenied",

@@ -20,7 +20,7 @@ from hibana import execution_types as ex
 from hibana import module_types as mo
 from hibana.errors import ConfigError
 from hibana.json_messages import read_list
-from hibana.v1 import execution_pb2, module_pb2, module_registry_pb2
+from hibana.v1 import execution_pb2, executor_pb2, module_pb2, module_registry_pb2
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -222,6 +222,16 @@ def cache(number: int) -> ex.Cache | None:
     return CACHES.get(number, ex.Cache.UNKNOWN) if number else None
 
 
+def files(messages: Iterable[execution_pb2.FileInfo]) -> tuple[ex.FileInfo, ...]:
+    """Convert what is told of files."""
+    return tuple(ex.FileInfo(m.name, m.size_bytes, m.sha256) for m in messages)
+
+
+def output_files(messages: Iterable[executor_pb2.OutputFile]) -> dict[str, ex.OutputFile]:
+    """Convert files that a guest left."""
+    return {m.name: ex.OutputFile(m.name, m.size_bytes, m.sha256, None if m.omitted else m.data) for m in messages}
+
+
 def _input(m: execution_pb2.ExecutionInput) -> ex.ExecutionInput:
     return ex.ExecutionInput(
         arguments=read_list(m.json_arguments),
@@ -231,6 +241,8 @@ def _input(m: execution_pb2.ExecutionInput) -> ex.ExecutionInput:
         stdin_bytes=m.stdin_bytes,
         stdin_sha256=m.stdin_sha256,
         omitted=m.omitted,
+        files=files(m.files),
+        outputs=tuple(m.outputs),
     )
 
 
@@ -243,6 +255,7 @@ def _output(m: execution_pb2.ExecutionOutput) -> ex.ExecutionOutput:
         stderr=m.stderr,
         stderr_bytes=m.stderr_bytes,
         stderr_sha256=m.stderr_sha256,
+        files=files(m.files),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hibana.execution_types import Cache, Failure, Limits, Outcome, Usage, guest_failed, single
+from hibana.execution_types import Cache, Failure, FileInfo, Limits, Outcome, Usage, guest_failed, single
 from hibana.values import Json
 
 
@@ -69,6 +69,17 @@ class ResultChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class FileChunk:
+    """The next bytes of a file that was asked for; the file is whole once `Result.files` names it."""
+
+    sequence: int
+    name: str
+    offset: int
+    """Place of the first byte in the file."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """The end. Always the last event."""
 
@@ -84,6 +95,8 @@ class Result:
     stdout_bytes: int
     """Bytes written to stdout in all."""
     stderr_bytes: int
+    files: tuple[FileInfo, ...] = ()
+    """Files that were asked for and that the guest left; one without bytes had no FileChunk."""
 
     @property
     def ok(self) -> bool:
@@ -111,4 +124,4 @@ class Gap:
     to_sequence: int
 
 
-Event = Started | Stdout | Stderr | Log | HostCall | ResultChunk | Result | Gap
+Event = Started | Stdout | Stderr | Log | HostCall | ResultChunk | FileChunk | Result | Gap

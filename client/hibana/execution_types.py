@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -56,7 +56,7 @@ class Limits:
     timeout: float
     """Wall time, seconds."""
     output_bytes: int
-    """stdout, stderr and log lines together."""
+    """stdout, stderr, log lines and files together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,27 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class FileInfo:
+    """What is told of a file."""
+
+    name: str
+    """Relative to the private directory of the run."""
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A file that was asked for and that the guest left."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+    data: bytes | None
+    """None where the bytes did not fit into the answer (`stream` delivers all), or are not kept of an earlier call."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """How one call ended, with its output."""
 
@@ -107,6 +128,8 @@ class RunResult:
     usage: Usage
     cache: Cache | None
     """None if the guest was never started."""
+    files: Mapping[str, OutputFile] = field(default_factory=dict)
+    """Files that were asked for and that the guest left, by name."""
 
     @property
     def ok(self) -> bool:
@@ -138,6 +161,10 @@ class ExecutionInput:
     stdin_sha256: str
     omitted: bool = False
     """Whether nothing of it was recorded, as the caller or the module asked."""
+    files: tuple[FileInfo, ...] = ()
+    """Files that were given; their bytes are not kept."""
+    outputs: tuple[str, ...] = ()
+    """Names of the files that were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +180,8 @@ class ExecutionOutput:
     """The first 64 KiB."""
     stderr_bytes: int
     stderr_sha256: str
+    files: tuple[FileInfo, ...] = ()
+    """Files that were asked for and that the guest left; their bytes are not kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class ExecutionCalls:
     _connection: Connection
     _signatures: Signatures
 
-    async def run(
+    async def run(  # noqa: PLR0913 - a keyword for each thing that a call is given
         self,
         ref: str,
         function: str = START,
@@ -48,6 +48,8 @@ class ExecutionCalls:
         memory: int | None = None,
         request_id: str = "",
         sensitive_input: bool = False,
+        files: Mapping[str, bytes] | None = None,
+        outputs: Sequence[str] = (),
     ) -> RunResult:
         """Run a function and return how it ended, with its output.
 
@@ -59,6 +61,9 @@ class ExecutionCalls:
         A `request_id` makes the run one that happens once: the same call with the same id is answered
         the same for as long as the record is kept, and is made again here when the connection breaks.
         `sensitive_input` keeps what is passed in out of the record.
+
+        `files` (name to bytes) are for WASI programs, which find them read only below `/` in a directory of this run
+        alone; `outputs` names files that they leave there, told in `result.files`.
         """
         request = executor_pb2.InvokeRequest(
             module=ref,
@@ -70,6 +75,8 @@ class ExecutionCalls:
             limits=_limits(timeout, memory),
             request_id=request_id,
             sensitive_input=sensitive_input,
+            files=_files(files),
+            outputs=outputs,
         )
         connection = self._connection
         answer: executor_pb2.InvokeResponse = await connection.unary(
@@ -92,9 +99,10 @@ class ExecutionCalls:
             stderr_truncated=answer.stderr_truncated,
             usage=convert.usage(answer.usage),
             cache=convert.cache(answer.cache),
+            files=convert.output_files(answer.files),
         )
 
-    def stream(
+    def stream(  # noqa: PLR0913 - as above
         self,
         ref: str,
         function: str = START,
@@ -106,6 +114,8 @@ class ExecutionCalls:
         memory: int | None = None,
         request_id: str = "",
         sensitive_input: bool = False,
+        files: Mapping[str, bytes] | None = None,
+        outputs: Sequence[str] = (),
     ) -> EventStream:
         """Run a function and tell what happens while it does. Parameters as for `run`.
 
@@ -121,6 +131,8 @@ class ExecutionCalls:
             limits=_limits(timeout, memory),
             request_id=request_id,
             sensitive_input=sensitive_input,
+            files=_files(files),
+            outputs=outputs,
         )
         connection = self._connection
 
@@ -129,7 +141,7 @@ class ExecutionCalls:
 
         return EventStream(connection, start, _deadline(timeout), function or START, self._signatures)
 
-    async def start(
+    async def start(  # noqa: PLR0913 - as above
         self,
         ref: str,
         function: str = START,
@@ -141,6 +153,8 @@ class ExecutionCalls:
         memory: int | None = None,
         request_id: str = "",
         sensitive_input: bool = False,
+        files: Mapping[str, bytes] | None = None,
+        outputs: Sequence[str] = (),
     ) -> Execution:
         """Start a run that goes on by itself, and return its record so far. Parameters as for `run`.
 
@@ -157,6 +171,8 @@ class ExecutionCalls:
             limits=_limits(timeout, memory),
             request_id=request_id or new_request_id(),
             sensitive_input=sensitive_input,
+            files=_files(files),
+            outputs=outputs,
         )
         connection = self._connection
         answer = await connection.unary(connection.executor.StartExecution, request)
@@ -233,6 +249,10 @@ class ExecutionCalls:
             return Page(items, answer.next_page_token, answer.total_size)
 
         return Listing(fetch)
+
+
+def _files(given: Mapping[str, bytes] | None) -> list[executor_pb2.InputFile]:
+    return [executor_pb2.InputFile(name=name, data=data) for name, data in (given or {}).items()]
 
 
 def _limits(timeout: float | None, memory: int | None) -> executor_pb2.CallLimits | None:

@@ -151,6 +151,7 @@ class EventStream:
             usage=convert.usage(result.usage),
             stdout_bytes=result.stdout_bytes,
             stderr_bytes=result.stderr_bytes,
+            files=convert.files(result.files),
         )
 
 
@@ -160,6 +161,7 @@ _SIMPLE: dict[str, Callable[[execution_pb2.ExecutionEvent], ev.Event]] = {
     "log": lambda m: ev.Log(m.sequence, m.log.level, m.log.text),
     "host_call": lambda m: ev.HostCall(m.sequence, getattr(m.host_call, "import"), m.host_call.grant),
     "result_chunk": lambda m: ev.ResultChunk(m.sequence, m.result_chunk),
+    "file": lambda m: ev.FileChunk(m.sequence, m.file.name, m.file.offset_bytes, m.file.data),
     "gap": lambda m: ev.Gap(m.sequence, m.gap.from_sequence, m.gap.to_sequence),
 }
 """Events that need nothing but themselves."""

@@ -20,6 +20,7 @@ THEMES = (
     "isolation",
     "load",
     "modules_compile",
+    "modules_files",
     "modules_formats",
     "modules_memory",
     "modules_output",

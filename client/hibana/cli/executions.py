@@ -12,6 +12,7 @@ import hibana
 from hibana.cli import exits, options, output, tables
 from hibana.cli.command import command
 from hibana.cli.completion import words
+from hibana.cli.files import wanted
 from hibana.cli.inputs import execution_name, moment
 from hibana.cli.running import show_events
 from hibana.cli.session import Session
@@ -129,6 +130,10 @@ async def watch_command(
     output: Annotated[
         str | None, typer.Option("--output", metavar="FILE", help="Write the guest's stdout here.")
     ] = None,
+    output_file: Annotated[
+        list[str] | None,
+        typer.Option("--output-file", metavar="NAME[=PATH]", help="Write a file that the guest left. Repeatable."),
+    ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Let the guest's control characters reach the terminal.")] = False,
 ) -> int:
     """Show what happens in an execution, up to its end; it need not run any more.
@@ -137,8 +142,9 @@ async def watch_command(
     stops it. Exit code 1 tells that the guest failed.
     """
     events = session.client.watch(execution_name(name), after=after)
-    result = await show_events(events, as_json=session.as_json, raw=raw, output=output)
-    return exits.OK if result is None or result.ok else exits.GUEST_FAILED
+    places = wanted(output_file or ())
+    result, whole = await show_events(events, as_json=session.as_json, raw=raw, output=output, outputs=places)
+    return exits.OK if whole and (result is None or result.ok) else exits.GUEST_FAILED
 
 
 @executions.command("cancel", epilog="Example: hibana executions cancel 0190f5fe-7c00-7a00-8abc-012345678901")
@@ -169,9 +175,11 @@ def _tell(execution: hibana.Execution, *, as_json: bool) -> None:
             ("argv", json.dumps(given.argv) if given and given.argv else ""),
             ("env", json.dumps(dict(given.env)) if given and given.env else ""),
             ("stdin", size(given.stdin_bytes) if given and given.stdin_bytes else ""),
+            *(("file", f"{file.name}, {size(file.size_bytes)}") for file in (given.files if given else ())),
             ("results", json.dumps(made.results) if made and made.results else ""),
             ("stdout", _head(made.stdout, made.stdout_bytes) if made else ""),
             ("stderr", _head(made.stderr, made.stderr_bytes) if made else ""),
+            *(("left file", f"{file.name}, {size(file.size_bytes)}") for file in (made.files if made else ())),
             ("time", f"{seconds(execution.usage.execution_time)}, cpu {seconds(execution.usage.cpu_time)}"),
             ("memory", size(execution.usage.memory_used_bytes)),
             ("cache", execution.cache.value if execution.cache else ""),

@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 
 from hibana.cli import exits, options
 from hibana.cli.command import command
+from hibana.cli.files import given, wanted
 from hibana.cli.inputs import argument, byte_size, duration, file_bytes, pairs
 from hibana.cli.output import print_json, print_text
 from hibana.cli.running import Call, execute, start
@@ -90,6 +91,8 @@ hibana run user/cat --stdin notes.txt --timeout 2s
 hibana run user/report --detach
 
 hibana run user/resvg --argv - --argv -c --stdin in.svg --output out.png
+
+hibana run user/resvg --argv /in.svg --argv /out.png --file in.svg --file photo.png --output-file out.png
 """
 
 
@@ -107,6 +110,14 @@ async def run_command(  # noqa: PLR0913 - the options of the command
     argv: Annotated[list[str] | None, typer.Option("--argv", help="Program argument (WASI). Repeatable.")] = None,
     env: Annotated[
         list[str] | None, typer.Option("--env", metavar="KEY=VALUE", help="Environment variable (WASI). Repeatable.")
+    ] = None,
+    file: Annotated[
+        list[str] | None,
+        typer.Option("--file", metavar="NAME=PATH", help="A file for the guest, read only (WASI). Repeatable."),
+    ] = None,
+    output_file: Annotated[
+        list[str] | None,
+        typer.Option("--output-file", metavar="NAME[=PATH]", help="A file that the guest leaves (WASI). Repeatable."),
     ] = None,
     timeout: Annotated[str | None, typer.Option("--timeout", help="Time limit below the module's, e.g. 2s.")] = None,
     memory: Annotated[str | None, typer.Option("--memory", help="Memory limit below the module's, e.g. 10MiB.")] = None,
@@ -131,11 +142,16 @@ async def run_command(  # noqa: PLR0913 - the options of the command
     With --json, one object is printed for each event. Ctrl-C kills the guest.
     Exit code 1 tells that the guest failed.
 
+    A WASI program finds the files of --file below / in a directory of this run
+    alone; what it leaves there under the names of --output-file is written here.
+
     With --detach, the execution's name is printed (its record with --json), and
     `hibana executions watch` shows what happens, now or later.
     """
     if detach and output is not None:
         raise typer.BadParameter("--output belongs to `hibana executions watch` when the run is detached")
+    if detach and any("=" in item for item in output_file or ()):
+        raise typer.BadParameter("name no place for a file when the run is detached: `executions watch` writes it")
     call = Call(
         ref=ref,
         function=function,
@@ -147,6 +163,8 @@ async def run_command(  # noqa: PLR0913 - the options of the command
         memory=byte_size(memory),
         request_id=request_id,
         sensitive_input=sensitive_input,
+        files=given(file or ()),
+        outputs=wanted(output_file or ()),
     )
     if detach:
         begun = await start(session.client, call)

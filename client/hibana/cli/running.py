@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Protocol, Self
 
 import hibana
 from hibana.cli import exits, output
+from hibana.cli.files import FileTargets
 from hibana.cli.text import GuestOutput, seconds, size
 
 
@@ -29,6 +30,9 @@ class Call:
     memory: int | None
     request_id: str
     sensitive_input: bool
+    files: Mapping[str, bytes]
+    outputs: Mapping[str, str]
+    """Names of wanted files, and where they go to."""
 
 
 class View(Protocol):
@@ -51,11 +55,13 @@ async def execute(client: hibana.Client, call: Call, *, as_json: bool, raw: bool
         memory=call.memory,
         request_id=call.request_id,
         sensitive_input=call.sensitive_input,
+        files=call.files,
+        outputs=tuple(call.outputs),
     )
-    result = await show_events(events, as_json=as_json, raw=raw, output=output)
+    result, whole = await show_events(events, as_json=as_json, raw=raw, output=output, outputs=call.outputs)
     if result is None:
         raise hibana.Unreachable("the connection ended before the result came")
-    return exits.OK if result.ok else exits.GUEST_FAILED
+    return exits.OK if result.ok and whole else exits.GUEST_FAILED
 
 
 async def start(client: hibana.Client, call: Call) -> hibana.Execution:
@@ -71,24 +77,32 @@ async def start(client: hibana.Client, call: Call) -> hibana.Execution:
         memory=call.memory,
         request_id=call.request_id,
         sensitive_input=call.sensitive_input,
+        files=call.files,
+        outputs=tuple(call.outputs),
     )
 
 
 async def show_events(
-    events: hibana.EventStream, *, as_json: bool, raw: bool, output: str | None
-) -> hibana.Result | None:
-    """Show events as they come and return the last, unless the stream ends without a result."""
+    events: hibana.EventStream, *, as_json: bool, raw: bool, output: str | None, outputs: Mapping[str, str]
+) -> tuple[hibana.Result | None, bool]:
+    """Show events as they come and write the files among them.
+
+    Return the result, unless the stream ends without one, and whether no wanted file is missing.
+    """
     result: hibana.Result | None = None
-    with OutputFile(output) as file:
+    whole = True
+    with OutputFile(output) as file, FileTargets(outputs) as targets:
         target = file if output else None
         view: View = JsonView(target) if as_json else TextView(target, raw=raw)
         async with events:
             async for event in events:
                 file.open()
+                if isinstance(event, hibana.FileChunk) and targets.takes(event):
+                    continue
                 view.show(event)
                 if isinstance(event, hibana.Result):
-                    result = event
-    return result
+                    result, whole = event, targets.finish(event)
+    return result, whole
 
 
 class OutputFile:
@@ -128,6 +142,9 @@ class JsonView:
             self._file.write(event.data)
             return
         fields = output.jsonable(event)
+        if isinstance(event, hibana.FileChunk):
+            del fields["data"]
+            fields |= _text_or_base64(event.data)
         if isinstance(event, hibana.Stdout | hibana.Stderr):
             fields = {"sequence": event.sequence, **_text_or_base64(event.data)}
         if isinstance(event, hibana.Result):
@@ -171,6 +188,9 @@ class TextView:
                 output.print_note(f"refused: {event.host_function}{grant}")
             case hibana.Gap():
                 output.print_note(f"events {event.from_sequence} to {event.to_sequence} are no longer kept")
+            case hibana.FileChunk():
+                if event.offset == 0:
+                    output.print_note(f"file {event.name}: --output-file writes it")
             case hibana.Result():
                 self._end(event)
 

@@ -51,7 +51,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_STREAM_ORDER: _ErrorReason.ValueType  # 13
     """INVALID_ARGUMENT: messages of a stream came in another order than the contract says."""
     ERROR_REASON_INPUT_TOO_LARGE: _ErrorReason.ValueType  # 14
-    """INVALID_ARGUMENT: stdin, argv, env or arguments are larger than allowed."""
+    """INVALID_ARGUMENT: stdin, argv, env, arguments or files are larger than allowed."""
     ERROR_REASON_SIGNATURES_INVALID: _ErrorReason.ValueType  # 15
     """INVALID_ARGUMENT: the types that came with an upload are not understood, or the module's functions do not have them."""
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 20
@@ -155,7 +155,7 @@ ERROR_REASON_SPEC_DIFFERS: ErrorReason.ValueType  # 12
 ERROR_REASON_STREAM_ORDER: ErrorReason.ValueType  # 13
 """INVALID_ARGUMENT: messages of a stream came in another order than the contract says."""
 ERROR_REASON_INPUT_TOO_LARGE: ErrorReason.ValueType  # 14
-"""INVALID_ARGUMENT: stdin, argv, env or arguments are larger than allowed."""
+"""INVALID_ARGUMENT: stdin, argv, env, arguments or files are larger than allowed."""
 ERROR_REASON_SIGNATURES_INVALID: ErrorReason.ValueType  # 15
 """INVALID_ARGUMENT: the types that came with an upload are not understood, or the module's functions do not have them."""
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 20

@@ -70,7 +70,7 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_MEMORY: _Outcome.ValueType  # 5
     """The memory limit was reached."""
     OUTCOME_OUTPUT_LIMIT: _Outcome.ValueType  # 6
-    """stdout and stderr reached their limit; what came before it was delivered."""
+    """stdout, stderr, log lines and wanted files reached their limit; what came before it was delivered."""
     OUTCOME_STACK: _Outcome.ValueType  # 7
     """The guest's stack was used up."""
     OUTCOME_DENIED: _Outcome.ValueType  # 8
@@ -98,7 +98,7 @@ OUTCOME_TIMEOUT: Outcome.ValueType  # 4
 OUTCOME_MEMORY: Outcome.ValueType  # 5
 """The memory limit was reached."""
 OUTCOME_OUTPUT_LIMIT: Outcome.ValueType  # 6
-"""stdout and stderr reached their limit; what came before it was delivered."""
+"""stdout, stderr, log lines and wanted files reached their limit; what came before it was delivered."""
 OUTCOME_STACK: Outcome.ValueType  # 7
 """The guest's stack was used up."""
 OUTCOME_DENIED: Outcome.ValueType  # 8
@@ -151,7 +151,7 @@ class EffectiveLimits(_message.Message):
     memory_bytes: _builtins.int
     """Linear memory in bytes."""
     output_bytes: _builtins.int
-    """stdout, stderr and log lines together, in bytes."""
+    """stdout, stderr, log lines and wanted files together, in bytes. A guest can write as much into its directory."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """Wall time."""
@@ -290,6 +290,7 @@ class ExecutionEvent(_message.Message):
     RESULT_CHUNK_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     GAP_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Starts at 1 and rises by one with every event of the execution; never renumbered. A gap has the
     number of the last event it stands for.
@@ -320,6 +321,10 @@ class ExecutionEvent(_message.Message):
     def gap(self) -> Global___Gap:
         """Events that are no longer kept."""
 
+    @_builtins.property
+    def file(self) -> Global___FileChunk:
+        """The next bytes of a wanted file. Files come one after the other when the guest has ended, before `result`."""
+
     def __init__(
         self,
         *,
@@ -332,12 +337,13 @@ class ExecutionEvent(_message.Message):
         result_chunk: _builtins.bytes = ...,
         result: Global___ExecutionResult | None = ...,
         gap: Global___Gap | None = ...,
+        file: Global___FileChunk | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "gap", b"gap", "host_call", b"host_call", "log", b"log", "result", b"result", "result_chunk", b"result_chunk", "started", b"started", "stderr", b"stderr", "stdout", b"stdout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "file", b"file", "gap", b"gap", "host_call", b"host_call", "log", b"log", "result", b"result", "result_chunk", b"result_chunk", "started", b"started", "stderr", b"stderr", "stdout", b"stdout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "gap", b"gap", "host_call", b"host_call", "log", b"log", "result", b"result", "result_chunk", b"result_chunk", "sequence", b"sequence", "started", b"started", "stderr", b"stderr", "stdout", b"stdout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "file", b"file", "gap", b"gap", "host_call", b"host_call", "log", b"log", "result", b"result", "result_chunk", b"result_chunk", "sequence", b"sequence", "started", b"started", "stderr", b"stderr", "stdout", b"stdout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "stdout", "stderr", "log", "host_call", "result_chunk", "result", "gap"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "stdout", "stderr", "log", "host_call", "result_chunk", "result", "gap", "file"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -410,6 +416,66 @@ class LogLine(_message.Message):
 Global___LogLine: _TypeAlias = LogLine  # noqa: Y015
 
 @_typing.final
+class FileInfo(_message.Message):
+    """A file as it is told of: what is kept of it in records."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name, relative to the private directory of the run."""
+    size_bytes: _builtins.int
+    """Size in bytes."""
+    sha256: _builtins.str
+    """SHA-256 of its bytes, lower-case hexadecimal."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileInfo: _TypeAlias = FileInfo  # noqa: Y015
+
+@_typing.final
+class FileChunk(_message.Message):
+    """Bytes of a file that the guest left. It is whole once `result.files` names it; one without bytes has no chunk."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OFFSET_BYTES_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name, as it was asked for."""
+    offset_bytes: _builtins.int
+    """Place of the first byte in the file."""
+    data: _builtins.bytes
+    """The bytes, at most 256 KiB."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        offset_bytes: _builtins.int = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "name", b"name", "offset_bytes", b"offset_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileChunk: _TypeAlias = FileChunk  # noqa: Y015
+
+@_typing.final
 class HostCall(_message.Message):
     """A call of a host function that was refused."""
 
@@ -444,6 +510,7 @@ class ExecutionResult(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     STDOUT_BYTES_FIELD_NUMBER: _builtins.int
     STDERR_BYTES_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
     outcome: Global___Outcome.ValueType
     """How it ended."""
     stdout_bytes: _builtins.int
@@ -464,6 +531,10 @@ class ExecutionResult(_message.Message):
     def usage(self) -> Global___Usage:
         """What it used."""
 
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileInfo]:
+        """Wanted files that the guest left, in the order in which they were asked for. Those it did not leave are missing."""
+
     def __init__(
         self,
         *,
@@ -473,10 +544,11 @@ class ExecutionResult(_message.Message):
         usage: Global___Usage | None = ...,
         stdout_bytes: _builtins.int = ...,
         stderr_bytes: _builtins.int = ...,
+        files: _abc.Iterable[Global___FileInfo] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "result", b"result", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "outcome", b"outcome", "result", b"result", "stderr_bytes", b"stderr_bytes", "stdout_bytes", b"stdout_bytes", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "files", b"files", "outcome", b"outcome", "result", b"result", "stderr_bytes", b"stderr_bytes", "stdout_bytes", b"stdout_bytes", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -543,6 +615,8 @@ class ExecutionInput(_message.Message):
     OMITTED_FIELD_NUMBER: _builtins.int
     ARGUMENTS_BYTES_FIELD_NUMBER: _builtins.int
     ARGUMENTS_SHA256_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    OUTPUTS_FIELD_NUMBER: _builtins.int
     stdin: _builtins.bytes
     """The first 64 KiB of stdin."""
     stdin_bytes: _builtins.int
@@ -567,6 +641,14 @@ class ExecutionInput(_message.Message):
     def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Environment variables."""
 
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileInfo]:
+        """Files that were given; their bytes are not kept."""
+
+    @_builtins.property
+    def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the files that were asked for."""
+
     def __init__(
         self,
         *,
@@ -579,10 +661,12 @@ class ExecutionInput(_message.Message):
         omitted: _builtins.bool = ...,
         arguments_bytes: _builtins.int = ...,
         arguments_sha256: _builtins.str = ...,
+        files: _abc.Iterable[Global___FileInfo] | None = ...,
+        outputs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["json_arguments", b"json_arguments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_bytes", b"arguments_bytes", "arguments_sha256", b"arguments_sha256", "argv", b"argv", "env", b"env", "json_arguments", b"json_arguments", "omitted", b"omitted", "stdin", b"stdin", "stdin_bytes", b"stdin_bytes", "stdin_sha256", b"stdin_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_bytes", b"arguments_bytes", "arguments_sha256", b"arguments_sha256", "argv", b"argv", "env", b"env", "files", b"files", "json_arguments", b"json_arguments", "omitted", b"omitted", "outputs", b"outputs", "stdin", b"stdin", "stdin_bytes", b"stdin_bytes", "stdin_sha256", b"stdin_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -603,6 +687,7 @@ class ExecutionOutput(_message.Message):
     STDERR_SHA256_FIELD_NUMBER: _builtins.int
     RESULTS_BYTES_FIELD_NUMBER: _builtins.int
     RESULTS_SHA256_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
     stdout: _builtins.bytes
     """The first 64 KiB of stdout."""
     stdout_bytes: _builtins.int
@@ -625,6 +710,10 @@ class ExecutionOutput(_message.Message):
         unless it was asked for whole and is kept.
         """
 
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileInfo]:
+        """Wanted files that the guest left; their bytes are not kept."""
+
     def __init__(
         self,
         *,
@@ -637,10 +726,11 @@ class ExecutionOutput(_message.Message):
         stderr_sha256: _builtins.str = ...,
         results_bytes: _builtins.int = ...,
         results_sha256: _builtins.str = ...,
+        files: _abc.Iterable[Global___FileInfo] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["json_results", b"json_results"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["json_results", b"json_results", "results_bytes", b"results_bytes", "results_sha256", b"results_sha256", "stderr", b"stderr", "stderr_bytes", b"stderr_bytes", "stderr_sha256", b"stderr_sha256", "stdout", b"stdout", "stdout_bytes", b"stdout_bytes", "stdout_sha256", b"stdout_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "json_results", b"json_results", "results_bytes", b"results_bytes", "results_sha256", b"results_sha256", "stderr", b"stderr", "stderr_bytes", b"stderr_bytes", "stderr_sha256", b"stderr_sha256", "stdout", b"stdout", "stdout_bytes", b"stdout_bytes", "stdout_sha256", b"stdout_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

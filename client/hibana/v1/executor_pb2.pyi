@@ -87,6 +87,8 @@ class ExecuteRequest(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     SENSITIVE_INPUT_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    OUTPUTS_FIELD_NUMBER: _builtins.int
     module: _builtins.str
     """Module: `modules/{uid}`, `modules/{uid}/versions/{version}`, `system/NAME`, `admin/NAME`,
     `user/NAME` (the caller's own) or `user/OWNER/NAME`, the last four with optional `@VERSION`. At most 1024 bytes.
@@ -102,7 +104,8 @@ class ExecuteRequest(_message.Message):
     record. A refused call leaves none. After a crash the id finds the record, LOST where the guest was running.
     """
     sensitive_input: _builtins.bool
-    """Leaves everything that is passed in out of the record: arguments, argv, env and stdin, their sizes and digests.
+    """Leaves everything that is passed in out of the record: arguments, argv, env, stdin and
+    files, their names, sizes and digests.
     What the function puts out is recorded all the same.
     """
     @_builtins.property
@@ -125,6 +128,19 @@ class ExecuteRequest(_message.Message):
     def limits(self) -> Global___CallLimits:
         """Limits for this call."""
 
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputFile]:
+        """Files for a module that uses WASI preview 1, at most 256. It finds them below `/`, in a private directory of this
+        run that is gone with it, and cannot change them. They count as input; records keep name, size and SHA-256.
+        """
+
+    @_builtins.property
+    def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of files that the guest leaves in that directory and that are told before the result, at most 64. They
+        count as output. Named like those that are given, and not one of them; the directories in the names are there.
+        Names of both are at most 64 KiB together.
+        """
+
     def __init__(
         self,
         *,
@@ -138,16 +154,87 @@ class ExecuteRequest(_message.Message):
         limits: Global___CallLimits | None = ...,
         request_id: _builtins.str = ...,
         sensitive_input: _builtins.bool = ...,
+        files: _abc.Iterable[Global___InputFile] | None = ...,
+        outputs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "json_arguments", b"json_arguments", "limits", b"limits", "typed_arguments", b"typed_arguments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "argv", b"argv", "env", b"env", "function", b"function", "json_arguments", b"json_arguments", "limits", b"limits", "module", b"module", "request_id", b"request_id", "sensitive_input", b"sensitive_input", "stdin", b"stdin", "typed_arguments", b"typed_arguments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "argv", b"argv", "env", b"env", "files", b"files", "function", b"function", "json_arguments", b"json_arguments", "limits", b"limits", "module", b"module", "outputs", b"outputs", "request_id", b"request_id", "sensitive_input", b"sensitive_input", "stdin", b"stdin", "typed_arguments", b"typed_arguments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_arguments: _TypeAlias = _typing.Literal["typed_arguments", "json_arguments"]  # noqa: Y015
     _WhichOneofArgType_arguments: _TypeAlias = _typing.Literal["arguments", b"arguments"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_arguments) -> _WhichOneofReturnType_arguments | None: ...
 
 Global___ExecuteRequest: _TypeAlias = ExecuteRequest  # noqa: Y015
+
+@_typing.final
+class InputFile(_message.Message):
+    """A file for a run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name, relative to the private directory of the run: parts of at most 255 bytes with `/` between them, at most 16
+    of them and 1024 bytes, in Unicode normalization form C, without `.`, `..`, backslashes and characters that cannot
+    be seen. No two names are the same, and none is a directory in another.
+    """
+    data: _builtins.bytes
+    """The bytes."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InputFile: _TypeAlias = InputFile  # noqa: Y015
+
+@_typing.final
+class OutputFile(_message.Message):
+    """A file that the guest left."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    OMITTED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name, as it was asked for."""
+    size_bytes: _builtins.int
+    """Size in bytes."""
+    sha256: _builtins.str
+    """SHA-256 of its bytes, lower-case hexadecimal."""
+    data: _builtins.bytes
+    """All of its bytes, or none where `omitted`."""
+    omitted: _builtins.bool
+    """Whether the bytes are left out: they do not fit into the answer (Execute has no such bound), or the call was
+    answered before and they are not kept.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+        omitted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "name", b"name", "omitted", b"omitted", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutputFile: _TypeAlias = OutputFile  # noqa: Y015
 
 @_typing.final
 class ExecuteResponse(_message.Message):
@@ -209,6 +296,8 @@ class InvokeRequest(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     SENSITIVE_INPUT_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    OUTPUTS_FIELD_NUMBER: _builtins.int
     module: _builtins.str
     """As in ExecuteRequest."""
     function: _builtins.str
@@ -239,6 +328,14 @@ class InvokeRequest(_message.Message):
     def limits(self) -> Global___CallLimits:
         """As in ExecuteRequest."""
 
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputFile]:
+        """As in ExecuteRequest."""
+
+    @_builtins.property
+    def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in ExecuteRequest."""
+
     def __init__(
         self,
         *,
@@ -252,10 +349,12 @@ class InvokeRequest(_message.Message):
         limits: Global___CallLimits | None = ...,
         request_id: _builtins.str = ...,
         sensitive_input: _builtins.bool = ...,
+        files: _abc.Iterable[Global___InputFile] | None = ...,
+        outputs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "json_arguments", b"json_arguments", "limits", b"limits", "typed_arguments", b"typed_arguments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "argv", b"argv", "env", b"env", "function", b"function", "json_arguments", b"json_arguments", "limits", b"limits", "module", b"module", "request_id", b"request_id", "sensitive_input", b"sensitive_input", "stdin", b"stdin", "typed_arguments", b"typed_arguments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "argv", b"argv", "env", b"env", "files", b"files", "function", b"function", "json_arguments", b"json_arguments", "limits", b"limits", "module", b"module", "outputs", b"outputs", "request_id", b"request_id", "sensitive_input", b"sensitive_input", "stdin", b"stdin", "typed_arguments", b"typed_arguments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_arguments: _TypeAlias = _typing.Literal["typed_arguments", "json_arguments"]  # noqa: Y015
     _WhichOneofArgType_arguments: _TypeAlias = _typing.Literal["arguments", b"arguments"]  # noqa: Y015
@@ -280,6 +379,7 @@ class InvokeResponse(_message.Message):
     STDERR_TRUNCATED_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     CACHE_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
     execution: _builtins.str
     """Name of the execution, `executions/{uid}`."""
     version: _builtins.str
@@ -308,6 +408,12 @@ class InvokeResponse(_message.Message):
     def usage(self) -> _execution_pb2.Usage:
         """What it used."""
 
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutputFile]:
+        """Wanted files that the guest left, in the order in which they were asked for. With stdout, stderr and the result at
+        most 3 MiB: one that does not fit beside those and the files before it comes without its bytes.
+        """
+
     def __init__(
         self,
         *,
@@ -322,10 +428,11 @@ class InvokeResponse(_message.Message):
         stderr_truncated: _builtins.bool = ...,
         usage: _execution_pb2.Usage | None = ...,
         cache: _execution_pb2.CacheSource.ValueType = ...,
+        files: _abc.Iterable[Global___OutputFile] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "result", b"result", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "execution", b"execution", "failure", b"failure", "outcome", b"outcome", "result", b"result", "stderr", b"stderr", "stderr_truncated", b"stderr_truncated", "stdout", b"stdout", "stdout_truncated", b"stdout_truncated", "usage", b"usage", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "execution", b"execution", "failure", b"failure", "files", b"files", "outcome", b"outcome", "result", b"result", "stderr", b"stderr", "stderr_truncated", b"stderr_truncated", "stdout", b"stdout", "stdout_truncated", b"stdout_truncated", "usage", b"usage", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -662,6 +769,8 @@ class StartExecutionRequest(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     SENSITIVE_INPUT_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    OUTPUTS_FIELD_NUMBER: _builtins.int
     module: _builtins.str
     """As in ExecuteRequest."""
     function: _builtins.str
@@ -692,6 +801,14 @@ class StartExecutionRequest(_message.Message):
     def limits(self) -> Global___CallLimits:
         """As in ExecuteRequest."""
 
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputFile]:
+        """As in ExecuteRequest."""
+
+    @_builtins.property
+    def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in ExecuteRequest."""
+
     def __init__(
         self,
         *,
@@ -705,10 +822,12 @@ class StartExecutionRequest(_message.Message):
         limits: Global___CallLimits | None = ...,
         request_id: _builtins.str = ...,
         sensitive_input: _builtins.bool = ...,
+        files: _abc.Iterable[Global___InputFile] | None = ...,
+        outputs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "json_arguments", b"json_arguments", "limits", b"limits", "typed_arguments", b"typed_arguments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "argv", b"argv", "env", b"env", "function", b"function", "json_arguments", b"json_arguments", "limits", b"limits", "module", b"module", "request_id", b"request_id", "sensitive_input", b"sensitive_input", "stdin", b"stdin", "typed_arguments", b"typed_arguments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "argv", b"argv", "env", b"env", "files", b"files", "function", b"function", "json_arguments", b"json_arguments", "limits", b"limits", "module", b"module", "outputs", b"outputs", "request_id", b"request_id", "sensitive_input", b"sensitive_input", "stdin", b"stdin", "typed_arguments", b"typed_arguments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_arguments: _TypeAlias = _typing.Literal["typed_arguments", "json_arguments"]  # noqa: Y015
     _WhichOneofArgType_arguments: _TypeAlias = _typing.Literal["arguments", b"arguments"]  # noqa: Y015
@@ -1033,7 +1152,7 @@ class ReplayExecutionResponse(_message.Message):
     DIFFERENCES_FIELD_NUMBER: _builtins.int
     ORIGINAL_FIELD_NUMBER: _builtins.int
     same: _builtins.bool
-    """Whether outcome and output are the same: how it ended, the results, and all bytes of stdout and stderr.
+    """Whether outcome and output are the same: how it ended, the results, and all bytes of stdout, stderr and files.
     Times are for `execution` and `original` to tell.
     """
     @_builtins.property

@@ -319,7 +319,7 @@ class Module(_message.Message):
     """Opaque; changes with every change of the module. Send it back in updates to detect races."""
     sensitive_input: _builtins.bool
     """Whether what callers pass in stays out of the records of their executions, whatever they ask for: arguments, argv,
-    env and stdin, their sizes and digests. Holds for calls that begin after it was set.
+    env, stdin and files, their names, sizes and digests. Holds for calls that begin after it was set.
     """
     @_builtins.property
     def allowed_users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from hibana_server.domain.files import FileEntry
 from hibana_server.domain.words import Word
 
 
@@ -52,6 +53,7 @@ class Stream(Word):
     STDOUT = "stdout"
     STDERR = "stderr"
     LOG = "log"
+    FILE = "file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class RunEnd:
     precision; else as `wit_values` tells."""
     failure: Failure | None = None
     usage: Usage = Usage()
+    files: tuple[int, ...] = ()
+    """For each wanted file its size, all of which came as output before; -1 where there is none."""
 
 
 @dataclass(slots=True)
@@ -110,6 +114,16 @@ class Output:
     data: bytes
     level: int = 0
     """Log level 0 (trace) to 4 (error); meaningful for LOG only."""
+
+
+@dataclass(slots=True)
+class FilePiece(Output):
+    """The next bytes of a wanted file; of the stream FILE. Whole only once the end tells so."""
+
+    place: int = 0
+    """In the list of wanted files."""
+    name: str = ""
+    offset: int = 0
 
 
 def text_kept(text: str, most: int) -> str:
@@ -143,6 +157,10 @@ class Input:
     """First bytes of stdin, bounded; the digest covers all of it."""
     stdin_size: int = 0
     stdin_sha256: str = ""
+    files: tuple[FileEntry, ...] = ()
+    """What its private directory held."""
+    outputs: tuple[str, ...] = ()
+    """Names of the files that were wanted."""
 
     @property
     def omitted(self) -> bool:
@@ -166,6 +184,8 @@ class CapturedOutput:
     stderr: bytes = b""
     stderr_size: int = 0
     stderr_sha256: str = ""
+    files: tuple[FileEntry, ...] = ()
+    """Wanted files that the guest left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +205,8 @@ class EventIndex:
     last: int
     """Sequence number of the last event, the end."""
     pieces: tuple[int, ...] = ()
-    """For each of the first pieces of output its size times four, plus 0 for stdout, 1 for stderr, 2 for a log line."""
+    """For each of the first pieces of output its size times four, plus 0 for stdout, 1 for stderr, 2 for a log line,
+    3 for a piece of a file."""
     result_types: tuple[str, ...] = ()
     """Types of the function's results."""
     typed: bool = False

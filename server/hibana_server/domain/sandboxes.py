@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from hibana_server.domain.executions import Cache, Limits, Outcome, Output, RunEnd
+from hibana_server.domain.files import Directory
 from hibana_server.domain.modules import Convention, ModuleFacts
 from hibana_server.domain.ports import BlobStore
 from hibana_server.domain.tiers import Tier, TierPolicy
@@ -111,6 +112,8 @@ class Job:
     """There where the function has a binding."""
     memories: tuple[int, ...] | None = None
     """Of a component, the most pages of each of its memories (`ModuleFacts`); None for core modules."""
+    directory: Directory | None = None
+    """There where the run has a private directory."""
 
 
 class RunSink(Protocol):

@@ -18,6 +18,7 @@ from hibana_server.rpc.event_stream import READER_SECONDS, NothingReadError, wri
 from hibana_server.rpc.history import EXECUTION_KEY, HistoryMethods
 from hibana_server.rpc.pack_events import pack_told
 from hibana_server.rpc.pack_executions import (
+    add_files,
     execution_name,
     execution_uid,
     invoke_response,
@@ -104,7 +105,9 @@ class ExecutorServicer(DetachedMethods, HistoryMethods, SessionMethods):
         if isinstance(run, Answered):
             run.execution = await self._executions.payloads.whole(run.execution)
             output = run.execution.output
-            return invoke_response(run, *_fit(output.stdout, output.stderr, output.results_json), typed=typed)
+            answer = invoke_response(run, *_fit(output.stdout, output.stderr, output.results_json), typed=typed)
+            add_files(answer, output.files, {}, 0)
+            return answer
         try:
             if not first or await run.outlives():
                 await context.send_initial_metadata(((EXECUTION_KEY, execution_name(run.execution.uid)),))
@@ -112,10 +115,15 @@ class ExecutorServicer(DetachedMethods, HistoryMethods, SessionMethods):
         except BaseException:
             run.leave()
             raise
-        if not (run.stdout or run.stderr):
+        if not (run.stdout or run.stderr or run.files):
             return invoke_response(run, b"", b"", typed=typed)
-        stdout, stderr = _fit(_head(run.stdout), _head(run.stderr), run.execution.output.results_json)
-        return invoke_response(run, stdout, stderr, typed=typed)
+        results = run.execution.output.results_json
+        stdout, stderr = _fit(_head(run.stdout), _head(run.stderr), results)
+        answer = invoke_response(run, stdout, stderr, typed=typed)
+        if run.files:
+            held = {name: capture.head for name, capture in run.files}
+            add_files(answer, run.execution.output.files, held, _room(results) - len(stdout) - len(stderr))
+        return answer
 
     async def CancelExecution(self, request: pb.CancelExecutionRequest, context: Context) -> pb.CancelExecutionResponse:
         """Stop an execution."""
@@ -179,8 +187,13 @@ def _head(capture: Capture | None) -> bytes:
 
 def _fit(out: bytes, err: bytes, results: str) -> tuple[bytes, bytes]:
     """Cut stdout and stderr to what an answer holds beside its result."""
-    named = stands_for(results)
-    taken = (len(results) if named is None else named[0]) - len("[]")
-    room = max(0, INVOKE_OUTPUT_BYTES - taken)
+    room = _room(results)
     out = out[: max(0, room - min(len(err), INVOKE_STDERR_BYTES))]
     return out, err[: room - len(out)]
+
+
+def _room(results: str) -> int:
+    """Return what an answer holds beside its result, bytes."""
+    named = stands_for(results)
+    taken = (len(results) if named is None else named[0]) - len("[]")
+    return max(0, INVOKE_OUTPUT_BYTES - taken)

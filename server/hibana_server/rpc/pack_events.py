@@ -10,6 +10,7 @@ from hibana_server.rpc.pack_executions import (
     gap_event,
     output_event,
     pack_failure,
+    pack_files,
     pack_outcome,
     started_event,
 )
@@ -39,6 +40,7 @@ def _ended_event(sequence: int, execution: Execution) -> pb.ExecutionEvent:
             failure=pack_failure(execution.failure) if execution.failure is not None else None,
             stdout_bytes=output.stdout_size,
             stderr_bytes=output.stderr_size,
+            files=pack_files(output.files),
         ),
     )
     fill_usage(event.result.usage, execution.usage)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import cast
+
 from hibana.v1 import execution_pb2 as pb
 from hibana.v1 import executor_pb2
 from hibana_server.domain.errors import NotFound
@@ -10,6 +13,7 @@ from hibana_server.domain.executions import (
     CapturedOutput,
     Execution,
     Failure,
+    FilePiece,
     Input,
     Limits,
     Outcome,
@@ -20,6 +24,7 @@ from hibana_server.domain.executions import (
     Usage,
     stands_for,
 )
+from hibana_server.domain.files import Directory, FileEntry
 from hibana_server.domain.ports import ExecutionFilter
 from hibana_server.rpc.pack_modules import module_name, version_name
 from hibana_server.rpc.pack_values import Request, fill_result, pack_json_text, unpack_arguments
@@ -65,6 +70,8 @@ def unpack_call(request: Request, deadline: float | None) -> Call:
         call.argv = tuple(request.argv)
     if request.env:
         call.env = dict(request.env)
+    if request.files or request.outputs:
+        call.directory = Directory(tuple((file.name, file.data) for file in request.files), tuple(request.outputs))
     if request.HasField("limits"):
         limits = request.limits
         call.timeout = unpack_seconds(limits.timeout) if limits.HasField("timeout") else None
@@ -121,6 +128,13 @@ def output_event(sequence: int, piece: Output) -> pb.ExecutionEvent:
         case Stream.LOG:
             line = pb.LogLine(level=piece.level, text=piece.data.decode("utf-8", "replace"))
             return pb.ExecutionEvent(sequence=sequence, log=line)
+        case Stream.FILE:
+            return _file_event(sequence, cast("FilePiece", piece))
+
+
+def _file_event(sequence: int, piece: FilePiece) -> pb.ExecutionEvent:
+    chunk = pb.FileChunk(name=piece.name, offset_bytes=piece.offset, data=piece.data)
+    return pb.ExecutionEvent(sequence=sequence, file=chunk)
 
 
 def gap_event(first: int, last: int) -> pb.ExecutionEvent:
@@ -138,6 +152,7 @@ def result_event(sequence: int, run: Run | Answered, *, typed: bool) -> pb.Execu
             failure=pack_failure(execution.failure) if execution.failure is not None else None,
             stdout_bytes=execution.output.stdout_size,
             stderr_bytes=execution.output.stderr_size,
+            files=pack_files(execution.output.files),
         ),
     )
     fill_usage(event.result.usage, execution.usage)
@@ -166,6 +181,20 @@ def invoke_response(run: Run | Answered, stdout: bytes, stderr: bytes, *, typed:
     elif execution.failure is not None:
         response.failure.CopyFrom(pack_failure(execution.failure))
     return response
+
+
+def add_files(
+    answer: executor_pb2.InvokeResponse, files: tuple[FileEntry, ...], held: Mapping[str, bytes | bytearray], room: int
+) -> None:
+    """Add files to an answer: with their bytes where those are held, all of them, and fit into the room."""
+    for each in files:
+        packed = answer.files.add(name=each.name, size_bytes=each.size, sha256=each.sha256)
+        data = held.get(each.name, b"")
+        if len(data) == each.size <= room:
+            packed.data = bytes(data)
+            room -= each.size
+        else:
+            packed.omitted = True
 
 
 def pack_execution(execution: Execution, *, whole: bool = True) -> pb.Execution:
@@ -221,6 +250,11 @@ def pack_outcome(execution: Execution) -> pb.Outcome.ValueType:
     return OUTCOMES[execution.outcome] if execution.outcome is not None else pb.OUTCOME_UNSPECIFIED
 
 
+def pack_files(files: tuple[FileEntry, ...]) -> list[pb.FileInfo]:
+    """Pack what is told of files."""
+    return [pb.FileInfo(name=each.name, size_bytes=each.size, sha256=each.sha256) for each in files]
+
+
 def pack_limits(limits: Limits) -> pb.EffectiveLimits:
     """Pack limits."""
     return pb.EffectiveLimits(
@@ -241,6 +275,8 @@ def _pack_input(given: Input) -> pb.ExecutionInput:
         stdin=given.stdin,
         stdin_bytes=given.stdin_size,
         stdin_sha256=given.stdin_sha256,
+        files=pack_files(given.files),
+        outputs=given.outputs,
     )
 
 
@@ -256,6 +292,7 @@ def _pack_output(output: CapturedOutput, *, ok: bool) -> pb.ExecutionOutput:
         stderr=output.stderr,
         stderr_bytes=output.stderr_size,
         stderr_sha256=output.stderr_sha256,
+        files=pack_files(output.files),
     )
 
 

@@ -16,6 +16,7 @@ from hibana.v1 import execution_pb2 as execution
 from hibana.v1 import executor_pb2 as executor
 from hibana.v1 import module_pb2 as module
 from hibana.v1 import module_registry_pb2 as registry
+from hibana_server.domain.files import MAX_FILES, MAX_NAME_BYTES, MAX_OUTPUTS
 from hibana_server.domain.references import MAX_REFERENCE_BYTES, MAX_SUBJECT_BYTES, NAME, VERSION
 from hibana_server.rpc.checks import (
     ANYTHING,
@@ -135,6 +136,9 @@ _CALL: Mapping[str, Rule] = {
     "limits": _CALL_LIMITS,
     "request_id": _REQUEST_ID,
     "sensitive_input": ANYTHING,
+    # What names must be is told by domain/files.py, together with how they get on with each other.
+    "files": each(MAX_FILES, message({"name": text(MAX_NAME_BYTES), "data": data(REQUEST_BYTES)})),
+    "outputs": each(MAX_OUTPUTS, text(MAX_NAME_BYTES)),
 }
 _PAGE: Mapping[str, Rule] = {"page_size": _PAGE_SIZE, "page_token": _PAGE_TOKEN}
 _QUOTA: Mapping[str, Rule] = {

@@ -13,7 +13,8 @@ from hibana_server.domain.sandboxes import Job, TypedCall
 from hibana_server.domain.text import clean, cut_utf8
 from hibana_server.domain.wit import read_type
 from hibana_server.sandbox import bulk
-from hibana_server.sandbox.frames import HEADER, MAX_FROM_WORKER, OUTPUT_PIECE, Broken, Bulk, Done, Loaded, Out
+from hibana_server.sandbox.file_answers import FileAnswers
+from hibana_server.sandbox.frames import FILE, HEADER, MAX_FROM_WORKER, OUTPUT_PIECE, Broken, Bulk, Done, Loaded, Out
 from hibana_server.sandbox.output_pieces import Pieces, ProtocolError, decode_frame
 
 log = structlog.get_logger("hibana.sandbox")
@@ -56,11 +57,15 @@ class Answers:
     _rest = b""
     _bulk: bytearray | None = None
     """Long strings and bytes of the result so far."""
+    _files: FileAnswers | None = None
+    """There where files are wanted."""
 
     def __init__(self, job: Job, call: int) -> None:
         self._job = job
         self._call = call
         self._output_left = job.limits.output_bytes
+        if job.directory is not None:
+            self._files = FileAnswers(job.directory.outputs)
 
     def take(self, received: bytes | memoryview) -> list[Output]:
         """Take bytes as they arrive and return the output in them, in order. Raises ProtocolError.
@@ -113,10 +118,16 @@ class Answers:
         """Return the end `done` tells, everything in it checked and bounded. Raises ProtocolError."""
         if self.done is None:
             raise ProtocolError("no end")
-        return read_end(self.done, self._job, self._bulk or b"", elapsed_ns)
+        end = read_end(self.done, self._job, self._bulk or b"", elapsed_ns)
+        if self._files is not None:
+            end.files = self._files.sizes(self.done.files)
+        return end
 
     def _take_output(self, frame: Out, pieces: Pieces) -> None:
-        self._output_left -= pieces.take_frame(frame)
+        if frame.stream == FILE and self._files is not None:
+            self._output_left -= pieces.add_file(self._files.take(frame))
+        else:
+            self._output_left -= pieces.take_frame(frame)
         if self._output_left < 0:
             raise ProtocolError("output beyond its limit")
 

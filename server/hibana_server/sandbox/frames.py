@@ -34,6 +34,7 @@ NOT_CONFINED_STATUS: Final = 77
 STDOUT: Final = 0
 STDERR: Final = 1
 LOG: Final = 2
+FILE: Final = 3
 
 
 class Typed(msgspec.Struct, array_like=True, frozen=True):
@@ -56,6 +57,17 @@ class Component(msgspec.Struct, array_like=True, frozen=True):
     """Linear memories."""
     memory_bytes: int
     """Of each, so that all together stay below the call's limit."""
+
+
+class Directory(msgspec.Struct, array_like=True, frozen=True):
+    """The private directory of a run."""
+
+    files: tuple[tuple[str, bytes], ...]
+    """What is in it: names and contents."""
+    outputs: tuple[str, ...]
+    """Names of the files that are sent back."""
+    write_bytes: int
+    """What the guest may write into it."""
 
 
 class Run(msgspec.Struct, array_like=True, tag=1, frozen=True):
@@ -82,6 +94,8 @@ class Run(msgspec.Struct, array_like=True, tag=1, frozen=True):
     typed: Typed | None = None
     component: Component | None = None
     """There where the module is a component."""
+    directory: Directory | None = None
+    """There where the run has one."""
 
 
 class Open(msgspec.Struct, array_like=True, tag=2, frozen=True):
@@ -141,11 +155,12 @@ class Close(msgspec.Struct, array_like=True, tag=6, frozen=True):
 
 
 class Out(msgspec.Struct, array_like=True, tag=1, frozen=True):
-    """Worker to front: bytes the guest wrote."""
+    """Worker to front: bytes the guest wrote, or after its end the next bytes of a wanted file."""
 
     stream: int
     data: bytes
     level: int = 0
+    """Of a log line; of a file its place in `Directory.outputs`."""
 
 
 class Done(msgspec.Struct, array_like=True, tag=2, frozen=True):
@@ -167,6 +182,8 @@ class Done(msgspec.Struct, array_like=True, tag=2, frozen=True):
     """Whether the worker holds this call's module."""
     values: bytes = b""
     """MessagePack of what a `Typed` function returned, one entry for each result; bulk stands in `Bulk` frames."""
+    files: tuple[int, ...] = ()
+    """For each of `Directory.outputs` the size of the file, all of which was sent; -1 where there is none."""
 
 
 class Bulk(msgspec.Struct, array_like=True, tag=5, frozen=True):

@@ -86,7 +86,7 @@ WASI_FUNCTIONS: Mapping[str, FunctionType] = _table(
         "sock_shutdown": "i32 i32 -> i32",
     }
 )
-"""WASI preview 1 as it is granted to every tier. No directory is ever opened for a guest."""
+"""WASI preview 1 as it is granted to every tier. No directory of the machine is ever opened for a guest."""
 
 WASI_SOCKETS = frozenset({"sock_accept", "sock_recv", "sock_send", "sock_shutdown"})
 """Functions of it that can be imported, since language runtimes do, and that do nothing but answer ENOTSUP."""

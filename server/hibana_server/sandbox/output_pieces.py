@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from hibana_server.domain.executions import Output, Stream
+from hibana_server.domain.executions import FilePiece, Output, Stream
 from hibana_server.sandbox.frames import LOG_OVERHEAD, OUTPUT_PIECE, FromWorker, Out, worker_decoder
 
 _MERGED = 64 * 1024
@@ -51,6 +51,13 @@ class Pieces:
             size += LOG_OVERHEAD
         self.add(stream, frame.data, frame.level)
         return size
+
+    def add_file(self, piece: FilePiece) -> int:
+        """Append a piece of a file; returns what it counts against the output limit."""
+        if self._joined:
+            self._flush()
+        self._pieces.append(piece)
+        return len(piece.data)
 
     def take(self) -> list[Output]:
         """Return everything, in order."""

@@ -19,7 +19,7 @@ from hibana_server.domain.text import clean
 from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox.answers import Answers
 from hibana_server.sandbox.component_memory import component
-from hibana_server.sandbox.frames import Run, Typed, pack
+from hibana_server.sandbox.frames import Directory, Run, Typed, pack
 from hibana_server.sandbox.output_pieces import ProtocolError
 from hibana_server.sandbox.zygote import Born
 
@@ -346,5 +346,8 @@ def _run(job: Job, call: int) -> bytearray:
             job.stdin,
             None if job.typed is None else typed_frame(job.typed),
             None if job.memories is None else component(job.memories, limits.memory_bytes),
+            None
+            if job.directory is None
+            else Directory(job.directory.files, job.directory.outputs, limits.output_bytes),
         )
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from hibana_server.domain.errors import Invalid
 from hibana_server.domain.executions import Input, Limits, text_kept
+from hibana_server.domain.files import Directory, FileEntry, check
 from hibana_server.domain.values import Arguments, JsonArguments, Value, json_text
 
 DEFAULT_FUNCTION = "_start"
@@ -40,22 +41,28 @@ class Call:
     """Of the caller's distributed trace, 32 hex digits; empty where there is none."""
     replay_of: str = ""
     """Uid of the execution that it replays; empty where it replays none."""
+    directory: Directory | None = None
+    """Files that it is given and those it is to leave; None where there are none."""
 
     def size(self) -> int:
         """Return the size of the input but for the arguments, bytes or characters."""
         named = sum(len(key) + len(value) for key, value in self.env.items())
-        return len(self.stdin) + sum(map(len, self.argv)) + named
+        files = 0 if self.directory is None else self.directory.size()
+        return len(self.stdin) + sum(map(len, self.argv)) + named + files
 
 
 def check_input(call: Call, *, wasi: bool) -> None:
     """Refuse what a module cannot take: too much input, or WASI input for a module that does not use WASI."""
-    if not (call.argv or call.stdin or call.env):
+    if not (call.argv or call.stdin or call.env or call.directory):
         return
     size = call.size()
     if size > MAX_INPUT_BYTES:
-        raise Invalid.field("stdin", f"input of {size} bytes, at most {MAX_INPUT_BYTES}", reason="INPUT_TOO_LARGE")
+        field = "stdin" if call.directory is None or not call.directory.files else "files"
+        raise Invalid.field(field, f"input of {size} bytes, at most {MAX_INPUT_BYTES}", reason="INPUT_TOO_LARGE")
+    if call.directory is not None:
+        check(call.directory)
     if not wasi:
-        field = "argv" if call.argv else "env" if call.env else "stdin"
+        field = "argv" if call.argv else "env" if call.env else "stdin" if call.stdin else "files"
         raise Invalid.field(field, "is for modules that use WASI, and this one does not; pass arguments instead")
 
 
@@ -77,7 +84,16 @@ def effective_limits(call: Call, ceiling: Limits) -> Limits:
 def recorded_input(call: Call, values: tuple[Value, ...], kinds: tuple[str, ...]) -> Input:
     """Return the input as the record keeps it; `kinds` are the types of the values."""
     arguments = text_kept(json_text(values, kinds), RECORDED_BYTES)
-    if not (call.argv or call.stdin or call.env):
+    if not (call.argv or call.stdin or call.env or call.directory):
         return Input(arguments)
     digest = hashlib.sha256(call.stdin).hexdigest() if call.stdin else ""
-    return Input(arguments, call.argv, dict(call.env), call.stdin[:RECORDED_BYTES], len(call.stdin), digest)
+    recorded = Input(arguments, call.argv, dict(call.env), call.stdin[:RECORDED_BYTES], len(call.stdin), digest)
+    if call.directory is not None:
+        recorded.files = tuple(entry_of(name, data) for name, data in call.directory.files)
+        recorded.outputs = call.directory.outputs
+    return recorded
+
+
+def entry_of(name: str, data: bytes) -> FileEntry:
+    """Return what is kept of a file."""
+    return FileEntry(name, len(data), hashlib.sha256(data).hexdigest())

@@ -145,7 +145,7 @@ class Detached:
             async with asyncio.timeout(self._bounds.wait_seconds), self._line(plan.caller.subject):
                 while True:
                     try:
-                        return await self._executions.reserve(plan.caller, plan.target, plan.limits.memory_bytes, None)
+                        return await self._executions.reserve(plan.caller, plan.target, plan.claimed_bytes, None)
                     except (Exhausted, Unavailable) as error:
                         await asyncio.sleep(error.retry_after or RETRY_SECONDS)
         except TimeoutError:

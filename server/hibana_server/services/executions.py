@@ -143,10 +143,10 @@ class Executions:
         artifact, cache = target.artifact, Cache.MEMORY
         sandbox: Sandbox | None = None
         if artifact is not None:
-            sandbox = self._pool.try_acquire(target.claim(caller.subject, artifact, plan.limits.memory_bytes))
+            sandbox = self._pool.try_acquire(target.claim(caller.subject, artifact, plan.claimed_bytes))
         if artifact is None or sandbox is None or not sandbox.warm:
             waited = True
-            sandbox, artifact, cache = await self.reserve(caller, target, plan.limits.memory_bytes, sandbox)
+            sandbox, artifact, cache = await self.reserve(caller, target, plan.claimed_bytes, sandbox)
         run: Run | None = None
         has_row = False
         try:
@@ -228,6 +228,8 @@ class Executions:
         module = plan.target.module
         if RECORDED_BYTES < len(plan.call.stdin) <= self.payloads.max_bytes and not run.execution.input.omitted:
             run.stdin = plan.call.stdin
+        if plan.call.directory is not None:
+            run.expects(plan.call.directory.outputs)
         if plan.function.binding is not None:
             run.bound = True
             if stands_for(run.execution.input.arguments_json) is not None:

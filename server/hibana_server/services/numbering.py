@@ -12,7 +12,7 @@ STARTED = 1
 INDEXED_PIECES = 512
 """Pieces of output whose place a record keeps."""
 
-_CODES = {Stream.STDOUT: 0, Stream.STDERR: 1, Stream.LOG: 2}
+_CODES = {Stream.STDOUT: 0, Stream.STDERR: 1, Stream.LOG: 2, Stream.FILE: 3}
 
 
 @dataclass(frozen=True, slots=True)

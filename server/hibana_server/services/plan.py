@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from hibana_server.domain.callers import Caller
+from hibana_server.domain.errors import Invalid
 from hibana_server.domain.executions import NOTHING_KEPT, Cache, Execution, Limits, Requested, State
 from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.domain.requests import RequestKey
@@ -34,6 +35,14 @@ class Plan:
     def omits_input(self) -> bool:
         """Whether nothing of the input goes into the record."""
         return self.call.sensitive_input or self.target.module.sensitive_input
+
+    @property
+    def claimed_bytes(self) -> int:
+        """What it may use of the memory for guests: its own and what is in its private directory."""
+        directory, limits = self.call.directory, self.limits
+        if directory is None:
+            return limits.memory_bytes
+        return limits.memory_bytes + directory.size() + limits.output_bytes
 
     def execution(self, state: State, cache: Cache | None = None) -> Execution:
         """Make the record of an execution that begins now."""
@@ -75,6 +84,7 @@ class Plan:
             stdin=call.stdin,
             typed=None if binding is None else TypedCall(binding, self.arguments),
             memories=target.memories,
+            directory=call.directory,
         )
 
 
@@ -83,5 +93,7 @@ def judge(caller: Caller, call: Call, target: Target, key: RequestKey | None) ->
     name = call.function or DEFAULT_FUNCTION
     found = target.function(name)
     check_input(call, wasi=target.wasi)
+    if call.directory is not None and target.memories is not None:
+        raise Invalid.field("files", "are for modules that use WASI preview 1, and this one is a component; use stdin")
     arguments = found.values(call.arguments)
     return Plan(caller, call, target, name, found, arguments, effective_limits(call, target.ceiling), key)

@@ -7,6 +7,7 @@ import json
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import FailedPrecondition, PermissionDenied
 from hibana_server.domain.executions import Execution, Input, Outcome, State, stands_for
+from hibana_server.domain.files import Directory, FileEntry
 from hibana_server.domain.text import cut_utf8
 from hibana_server.domain.values import JsonArguments
 from hibana_server.services.calls import Call
@@ -49,6 +50,11 @@ class Replay:
             raise FailedPrecondition(
                 "the input was left out of the record as sensitive; run it anew with its input", reason="INPUT_NOT_KEPT"
             )
+        if record.input.files:
+            raise FailedPrecondition(
+                f"the record does not keep the bytes of its {len(record.input.files)} files; run it anew with them",
+                reason="INPUT_NOT_KEPT",
+            )
         given = (await self._executions.payloads.whole(record)).input
         if given.stdin_size > len(given.stdin):
             raise FailedPrecondition(
@@ -75,6 +81,7 @@ def call_again(record: Execution, given: Input) -> Call:
         timeout=record.limits.timeout,
         memory_bytes=record.limits.memory_bytes,
         replay_of=record.uid,
+        directory=Directory(outputs=given.outputs) if given.outputs else None,
     )
 
 
@@ -93,6 +100,20 @@ def differences(then: Execution, now: Execution) -> list[str]:
             found.append(f"{name}: {size} bytes then, {new_size} now")
         elif getattr(before, f"{name}_sha256") != getattr(after, f"{name}_sha256"):
             found.append(f"{name}: as many bytes ({size}), but other ones")
+    found += _other_files({e.name: e for e in before.files}, {e.name: e for e in after.files})
+    return found
+
+
+def _other_files(before: dict[str, FileEntry], after: dict[str, FileEntry]) -> list[str]:
+    found = []
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if old is None or new is None:
+            found.append(f"file {cut_utf8(name, _SHOWN_BYTES)}: left {'now only' if old is None else 'then only'}")
+        elif old.size != new.size:
+            found.append(f"file {cut_utf8(name, _SHOWN_BYTES)}: {old.size} bytes then, {new.size} now")
+        elif old.sha256 != new.sha256:
+            found.append(f"file {cut_utf8(name, _SHOWN_BYTES)}: as many bytes ({old.size}), but other ones")
     return found
 
 

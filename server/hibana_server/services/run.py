@@ -12,6 +12,7 @@ from hibana_server.domain.errors import HibanaError, Internal, Unavailable
 from hibana_server.domain.executions import (
     CapturedOutput,
     Execution,
+    FilePiece,
     Outcome,
     Output,
     RunEnd,
@@ -19,6 +20,7 @@ from hibana_server.domain.executions import (
     Stream,
     text_kept,
 )
+from hibana_server.domain.files import FileEntry
 from hibana_server.domain.ids import now_us
 from hibana_server.domain.ports import ExecutionStore
 from hibana_server.domain.sandboxes import Sandbox
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 
 LONG_RUN = 0.01
 """Seconds after which, at the latest, a run that is answered at once gets its RUNNING row, and its caller its name."""
+
+
+_OF_NOTHING = hashlib.sha256().hexdigest()
 
 
 class Capture:
@@ -102,6 +107,8 @@ class Run:
     # Made for every call: what a short call never has is set by those that do, and has its default here.
     stdout: Capture | None = None
     stderr: Capture | None = None
+    files: tuple[tuple[str, Capture], ...] = ()
+    """Wanted files by name, with what came of them."""
     is_long = False
     """Whether its owner has called it long."""
     readers: Readers | None = None
@@ -150,6 +157,7 @@ class Run:
         self.execution = execution
         self.result_types = result_types
         self._head_bytes = max(head_bytes, owner.payloads.max_bytes, RECORDED_BYTES)
+        self._answer_bytes = head_bytes
         self._sandbox = sandbox
         """None while the run is queued."""
         self._owner = owner
@@ -167,6 +175,10 @@ class Run:
     def watched_by(self, log: EventLog, *, typed: bool) -> None:
         """Keep the events of a run that is queued in a log."""
         self._log, self._numbering, self.typed = log, Numbering(), typed
+
+    def expects(self, outputs: tuple[str, ...]) -> None:
+        """Take the names of the wanted files; their bytes are kept where one answer is to tell all."""
+        self.files = tuple((name, Capture(self._answer_bytes)) for name in outputs)
 
     def queue(self, waiting: asyncio.Task[None]) -> None:
         """Take the task that waits for a sandbox; cancelling the run before it has one cancels the task."""
@@ -191,6 +203,8 @@ class Run:
             elif piece.stream is Stream.STDERR:
                 self.stderr = self.stderr or self._capture()
                 self.stderr.add(piece.data)
+            elif isinstance(piece, FilePiece):
+                self.files[piece.place][1].add(piece.data)
         if self._numbering is not None and self.execution.session is None:
             self._numbering.add(pieces)
         if self._log is not None:
@@ -314,6 +328,8 @@ class Run:
         results = self.results = end.results
         written = text_kept(json_text(results, self.result_types), RECORDED_BYTES) if results else "[]"
         execution.output = self._captured(written) if self.stdout or self.stderr else CapturedOutput(written)
+        if end.files:
+            execution.output.files = self._left(end.files)
         execution.end_time = time
         execution.payloads = payloads
         if self._numbering is not None:
@@ -339,6 +355,14 @@ class Run:
             stderr=bytes(err.head[:RECORDED_BYTES]),
             stderr_size=err.size,
             stderr_sha256=err.sha256,
+        )
+
+    def _left(self, sizes: tuple[int, ...]) -> tuple[FileEntry, ...]:
+        """Return the wanted files that came, whole."""
+        return tuple(
+            FileEntry(name, size, capture.sha256 or _OF_NOTHING)
+            for (name, capture), size in zip(self.files, sizes, strict=True)
+            if size >= 0
         )
 
     def _stored(self, future: asyncio.Future[None]) -> None:

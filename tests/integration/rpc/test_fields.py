@@ -25,7 +25,7 @@ UNBOUNDED = {
     "stdin_end",
 }
 LONG_TEXT = "x" * 300_000
-BYTES = {"chunk": 2**20 + 1, "wasm": 10 * 2**20 + 1, "stdin": 5 * 2**20}
+BYTES = {"chunk": 2**20 + 1, "wasm": 10 * 2**20 + 1, "stdin": 5 * 2**20, "data": 5 * 2**20}
 Number = FieldDescriptor
 
 

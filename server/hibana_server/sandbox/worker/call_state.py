@@ -5,9 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from hibana_server.sandbox.frames import LOG, LOG_OVERHEAD, OUTPUT_PIECE, Out
+from hibana_server.sandbox.frames import FILE, LOG, LOG_OVERHEAD, OUTPUT_PIECE, Out
 from hibana_server.sandbox.worker.stdin import Stdin
+
+if TYPE_CHECKING:
+    from hibana_server.sandbox.worker.files.descriptors import Files
 
 FIRST_OBJECT = 132
 """Number of the first object: JavaScript has undefined, null, true and false at the four before."""
@@ -41,6 +45,8 @@ class CallState:
     """What a program passed to proc_exit."""
     thrown_text: str | None = None
     """What the guest threw, where it threw it by itself."""
+    files: Files | None = None
+    """What the guest holds open, where the run has a private directory."""
     objects: list[bytes] | None = None
     """Texts of the objects that JavaScript would hold for it."""
     stdin: Stdin | None = None
@@ -60,6 +66,16 @@ class CallState:
             self.output_exceeded = True
         self.stop()
         return False
+
+    def send_file(self, place: int, data: bytes | bytearray) -> bool:
+        """Send a wanted file; False, and nothing is sent, where it does not fit into the limit. After the guest."""
+        with self._lock:
+            if len(data) > self.output_left:
+                return False
+            self.output_left -= len(data)
+            for start in range(0, len(data), OUTPUT_PIECE):
+                self.send(Out(FILE, bytes(data[start : start + OUTPUT_PIECE]), place))
+            return True
 
     def keep(self, text: bytes) -> int:
         """Keep an object and return its number. Ends the guest when it makes too many."""

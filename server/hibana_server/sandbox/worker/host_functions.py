@@ -16,10 +16,18 @@ from typing import Any
 import wasmtime
 
 from hibana_server.domain.text import clean, cut_utf8
-from hibana_server.sandbox.imports import WASI_MODULE, WASI_SOCKETS, FunctionType, Provider, judge_function
+from hibana_server.sandbox.imports import (
+    WASI_FUNCTIONS,
+    WASI_MODULE,
+    WASI_SOCKETS,
+    FunctionType,
+    Provider,
+    judge_function,
+)
 from hibana_server.sandbox.imports import Granted as ImportGranted
 from hibana_server.sandbox.worker.call_state import CallState, GuestEnded
 from hibana_server.sandbox.worker.conventions.javascript import known
+from hibana_server.sandbox.worker.files.functions import FUNCTIONS as FILE_FUNCTIONS
 from hibana_server.sandbox.worker.guest_memory import GuestMemory
 from hibana_server.sandbox.worker.native import NO_FINALIZER, check, core_type, ffi
 from hibana_server.sandbox.worker.wasi import NOT_SUPPORTED, poll_oneoff, read_stdin
@@ -95,7 +103,9 @@ def _trace(_state: CallState, _memory: GuestMemory, _arguments: list[Any]) -> No
 
 
 def _poll(state: CallState, memory: GuestMemory, arguments: list[Any]) -> int:
-    code = poll_oneoff(memory, [a & 0xFFFFFFFF for a in arguments], state.time_left)
+    words = [a & 0xFFFFFFFF for a in arguments]
+    files = state.files
+    code = poll_oneoff(memory, words, state.time_left, *(() if files is None else (files,)))
     if code is None:
         # The guest may return without another check of the epoch, so waiting ends it here.
         state.out_of_time = True
@@ -158,12 +168,16 @@ class Linker:
         # guests choose its names.
         self._functions: dict[int, tuple[HostFunction, FunctionType]] = {}
         self._numbers: dict[tuple[str, str, FunctionType], int] = {}
+        self._file_numbers: dict[str, int] = {}
         self._last = 0
         self._trampoline = ffi.wasmtime_func_callback_t(self._enter)
 
-    def link(self, module: wasmtime.Module, host_functions: frozenset[str], *, streams: bool = False) -> Linked:
+    def link(
+        self, module: wasmtime.Module, host_functions: frozenset[str], *, streams: bool = False, files: bool = False
+    ) -> Linked:
         """Resolve a module's imports; with `streams` for a guest whose stdin comes while it runs.
 
+        With `files`, WASI's functions for files are those of the private directory.
         Raises LinkRefused; wasmtime.WasmtimeError when the engine objects.
         """
         linker = wasmtime.Linker(self._engine)
@@ -177,6 +191,8 @@ class Linker:
         try:
             own = _FUNCTIONS | _STREAMS if streams else _FUNCTIONS
             self._define_all(linker, imports, host_functions, granted, glue, own)
+            if files:
+                self._define_files(linker, imports)
             return Linked(linker.instantiate_pre(module), wasi, frozenset(granted), tuple(glue))
         except BaseException:
             self.forget(glue)
@@ -216,6 +232,17 @@ class Linker:
                 self._numbers[key] = number
             else:
                 continue
+            self._define(linker, each.module, name, kind, number)
+
+    def _define_files(self, linker: wasmtime.Linker, imports: list[wasmtime.ImportType]) -> None:
+        for each in imports:
+            name, kind = each.name or "", each.type
+            function = FILE_FUNCTIONS.get(name)
+            if each.module != WASI_MODULE or function is None or not isinstance(kind, wasmtime.FuncType):
+                continue
+            number = self._file_numbers.get(name)
+            if number is None:
+                number = self._file_numbers[name] = self._add(function, WASI_FUNCTIONS[name])
             self._define(linker, each.module, name, kind, number)
 
     def _add(self, function: HostFunction, signature: FunctionType) -> int:

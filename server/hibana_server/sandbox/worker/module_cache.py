@@ -52,6 +52,8 @@ class LoadedModule:
     """Name under which the memory is exported (see `gate/memory_export.py`); None where there is none."""
     references: bytes | None
     """Name under which a table of references to objects of JavaScript is exported; None where there is none."""
+    with_files: wasmtime.InstancePre | None = None
+    """Linked to a private directory; made for the first run that has one."""
     starts: tuple[Function, ...] = ()
     """What runs before the function that is called: exported functions of known names, without parameters."""
     functions: dict[str, Function | None] = field(default_factory=dict)
@@ -147,6 +149,14 @@ class ModuleCache:
         self._modules[key] = loaded
         self._bytes += loaded.size
         return evicted
+
+    def with_files(self, loaded: LoadedModule, host_functions: frozenset[str]) -> Any:
+        """Return the pointer of a module's link to a private directory. Raises wasmtime.WasmtimeError, LinkRefused."""
+        if loaded.with_files is None:
+            linked = self._linker.link(loaded.module, host_functions, files=True)
+            loaded.with_files = linked.pre
+            loaded.glue += linked.glue
+        return loaded.with_files.ptr()
 
     def _make_room(self, size: int) -> tuple[str, ...]:
         """Drop modules until `size` fits. A module larger than the whole cache is held alone."""

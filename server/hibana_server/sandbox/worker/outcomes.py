@@ -83,7 +83,7 @@ def output_limit() -> End:
     """Make the end of a call that wrote more than it may."""
     return End(
         Outcome.OUTPUT_LIMIT,
-        message="stdout, stderr and log reached their limit; what came before it was delivered",
+        message="stdout, stderr, log and files reached their limit; what came before it was delivered",
     )
 
 

@@ -12,7 +12,7 @@ import wasmtime
 
 from hibana_server.domain.executions import Outcome
 from hibana_server.domain.text import clean
-from hibana_server.sandbox.frames import Bulk, Done, Loaded, Out, Run, Typed
+from hibana_server.sandbox.frames import Bulk, Directory, Done, Loaded, Out, Run, Typed
 from hibana_server.sandbox.worker.call_state import CallState
 from hibana_server.sandbox.worker.components.running import ComponentRunner
 from hibana_server.sandbox.worker.conventions.calling import CALL_ENDS, call_typed, end_of, thrown_text
@@ -20,6 +20,7 @@ from hibana_server.sandbox.worker.conventions.ends import FailedError
 from hibana_server.sandbox.worker.conventions.instance import Instance
 from hibana_server.sandbox.worker.deadline import Deadline
 from hibana_server.sandbox.worker.engine import MEMORIES, TABLE_ELEMENTS, TABLES, Engines
+from hibana_server.sandbox.worker.files.descriptors import open_directory
 from hibana_server.sandbox.worker.host_functions import Linker, LinkRefused
 from hibana_server.sandbox.worker.module_cache import START_FUNCTIONS, Function, LoadedModule, ModuleCache
 from hibana_server.sandbox.worker.native import (
@@ -30,6 +31,7 @@ from hibana_server.sandbox.worker.native import (
     Failure,
     failure,
     ffi,
+    give_back_memory,
 )
 from hibana_server.sandbox.worker.outcomes import Circumstances, End, from_error, from_trap, output_limit
 from hibana_server.sandbox.worker.own_memory import OwnMemory
@@ -84,6 +86,7 @@ class Runner:
         """Carry out a job and send its output and its end."""
         state = self.state(job.output_bytes)
         memory = cpu = wall = 0
+        files: tuple[int, ...] = ()
         known = job.key in self.modules
         call, evicted = self.prepare(job)
         if isinstance(call, End):
@@ -94,6 +97,8 @@ class Runner:
             started, cpu_started = time.perf_counter_ns(), time.process_time_ns()
             end, memory = self.call_once(call, state, cpu_started)
             wall, cpu = time.perf_counter_ns() - started, time.process_time_ns() - cpu_started
+            if job.directory is not None:
+                files, end = _deliver(job.directory, state, end)
         self._send(
             Done(
                 job.call,
@@ -109,8 +114,12 @@ class Runner:
                 evicted,
                 job.key in self.modules,
                 end.values,
+                files,
             )
         )
+        if state.files is not None:
+            state.files = None
+            give_back_memory()
 
     def state(self, output_bytes: int) -> CallState:
         """Make the state of a guest that may put out so much."""
@@ -167,6 +176,8 @@ class Runner:
         try:
             if loaded.wasi:
                 set_wasi(context, state, job.program, job.argv, job.env, job.stdin)
+            if job.directory is not None:
+                state.files = open_directory(job.directory, job.stdin, state.write)
             self.deadline.arm(job.timeout, cpu_started)
             try:
                 failed = self._instantiate_and_call(job, loaded, function, context)
@@ -200,7 +211,8 @@ class Runner:
         trap = ctypes.POINTER(ffi.wasm_trap_t)()
         # A failed instantiation leaves the old handle in the buffer; index 0 of store 0 belongs to nobody.
         ctypes.memset(instance, 0, ctypes.sizeof(self._instance))
-        error = ffi.wasmtime_instance_pre_instantiate(loaded.pre_pointer, context, instance, ctypes.byref(trap))
+        pre = loaded.pre_pointer if job.directory is None else self.modules.with_files(loaded, job.host_functions)
+        error = ffi.wasmtime_instance_pre_instantiate(pre, context, instance, ctypes.byref(trap))
         failed = failure(error, trap)
         if failed is not None:
             return failed
@@ -297,6 +309,21 @@ class Runner:
             # Whatever the guest made of the error code: exit, trap, or return as if nothing had happened.
             return output_limit()
         return from_trap(failed, seen) if isinstance(failed, wasmtime.Trap) else from_error(failed, seen)
+
+
+def _deliver(directory: Directory, state: CallState, end: End) -> tuple[tuple[int, ...], End]:
+    """Send the wanted files, however the guest ended; what passes the output limit makes that the end."""
+    sizes, files = [], state.files
+    for place, name in enumerate(directory.outputs):
+        file = None if files is None else files.tree.output(name)
+        if file is None:
+            sizes.append(-1)
+        elif state.send_file(place, file.data):
+            sizes.append(file.size)
+        else:
+            sizes.append(-1)
+            end = output_limit() if end.outcome is Outcome.OK else end
+    return tuple(sizes), end
 
 
 def _not_loaded(error: Exception, path: str) -> End:

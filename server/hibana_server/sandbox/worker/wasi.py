@@ -1,4 +1,7 @@
-"""WASI preview 1 for one call: argv, env, stdin from memory; stdout and stderr as frames. No directory, no socket."""
+"""WASI preview 1 for one call: argv, env, stdin from memory; stdout and stderr as frames. No socket, and no file.
+
+A call with a private directory has the functions of `files` in place of the engine's, which never see one.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import ctypes
 import errno
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, Protocol
 
 import wasmtime
@@ -92,11 +95,16 @@ def read_stdin(memory: Memory, arguments: list[int], stdin: Stdin, time_left: Ca
     return _SUCCESS if memory.write(stored, struct.pack("<I", len(read))) else _FAULT
 
 
-def poll_oneoff(memory: Memory, arguments: list[int], time_left: Callable[[], float]) -> int | None:
+def poll_oneoff(
+    memory: Memory,
+    arguments: list[int],
+    time_left: Callable[[], float],
+    files: Container[int] = range(_STANDARD_STREAMS),
+) -> int | None:
     """Wait as the guest asks and return its error code; None when its time limit came first.
 
-    The engine's own would sleep through the limit. The standard streams are always ready, since none of
-    them ever blocks here.
+    The engine's own would sleep through the limit. Open `files`, the standard streams among them, are always ready,
+    since none of them ever blocks here.
     """
     subscriptions, events, count, stored = arguments
     if not 0 < count <= _MAX_SUBSCRIPTIONS:
@@ -104,7 +112,7 @@ def poll_oneoff(memory: Memory, arguments: list[int], time_left: Callable[[], fl
     data = memory.read(subscriptions, count * _SUBSCRIPTION)
     if data is None:
         return _FAULT
-    wanted = _subscriptions(data)
+    wanted = _subscriptions(data, files)
     if wanted is None:
         return _INVAL
     ready, clocks = wanted
@@ -120,7 +128,7 @@ def poll_oneoff(memory: Memory, arguments: list[int], time_left: Callable[[], fl
     return _SUCCESS
 
 
-def _subscriptions(data: bytes) -> tuple[list[bytes], list[tuple[float, int]]] | None:
+def _subscriptions(data: bytes, files: Container[int]) -> tuple[list[bytes], list[tuple[float, int]]] | None:
     """Return the events that are there already and the clocks to wait for (seconds, userdata); None for nonsense."""
     ready: list[bytes] = []
     clocks: list[tuple[float, int]] = []
@@ -134,7 +142,7 @@ def _subscriptions(data: bytes) -> tuple[list[bytes], list[tuple[float, int]]] |
             clocks.append(((timeout - read() if flags & _ABSOLUTE else timeout) / 1e9, userdata))
         elif tag in (_FD_READ, _FD_WRITE):
             (descriptor,) = struct.unpack_from("<I", data, start + 16)
-            ready.append(_EVENT.pack(userdata, _SUCCESS if descriptor < _STANDARD_STREAMS else _BADF, tag, 1, 0))
+            ready.append(_EVENT.pack(userdata, _SUCCESS if descriptor in files else _BADF, tag, 1, 0))
         else:
             return None
     return ready, clocks
