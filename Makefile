@@ -7,6 +7,7 @@ TOOLS := $(CURDIR)/.tools/bin
 GRPCURL_VERSION := v1.9.3
 STAMP := $(VENV)/.setup-done
 ARGS ?=
+JOBS ?= 2
 export PATH := $(TOOLS):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -49,8 +50,8 @@ serve: setup ## Keep a server running on this machine and print how to call it; 
 	@$(BIN)/hibana-server serve $(ARGS)
 
 .PHONY: test
-test: setup ## Run the tests; ARGS go to pytest, as in ARGS='-k gate'
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup ## Run the tests in JOBS (2) processes; ARGS go to pytest, as in ARGS='-k gate'
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal $(ARGS)
 
 ##@ While changing things
 

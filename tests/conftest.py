@@ -7,7 +7,9 @@ enable it. With HIBANA_REQUIRE_ALL=1, as in .ci/run, every skipped test is a fai
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -108,7 +110,12 @@ NEEDS = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare a marker for each need."""
+    """Declare a marker for each need, and let all processes of a run be alike."""
+    # Drawn once for them all: each collects the tests for itself, and must find the same.
+    os.environ.setdefault("HIBANA_TORTURE_SEED", str(random.SystemRandom().randrange(10**9)))
+    if hasattr(config, "workerinput"):
+        # The processes among which the tests are divided ignore Ctrl-C, and what they start would inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for marker, need in NEEDS.items():
         config.addinivalue_line("markers", f"{marker}: needs {need.what} ({need.enable})")
 

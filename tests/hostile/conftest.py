@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from hibana_server.services.calls import RECORDED_BYTES
 from tests.framework.server import WITHOUT_QUOTAS, Server
 from tests.framework.wasm import wat
 from tests.hostile.cases import NAP, Case, Runs
+from tests.hostile.clients_http2 import resets_without_a_message
 from tests.hostile.house import House
 from tests.hostile.invariants import census, private_bytes
 from tests.hostile.selection import selection
@@ -34,6 +35,8 @@ LONGEST_NAP = 4000
 GIVING_BACK_SECONDS = 3.0
 
 SELECTION = selection()
+BEGUN = pytest.StashKey[float]()
+"""When the run began, of the monotonic clock."""
 
 OpenHouse = Callable[[Case], AbstractAsyncContextManager[House]]
 
@@ -43,20 +46,34 @@ def pytest_report_header() -> str:
     return SELECTION.title
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how to repeat a run that failed."""
-    if any("tests/hostile/" in report.nodeid for report in terminalreporter.stats.get("failed", [])):
-        terminalreporter.write_line(SELECTION.title)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say how to repeat what failed."""
+    report = yield
+    if report.failed:
+        report.sections.append(("how to repeat it", SELECTION.title))
+    return report
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the cases that the selection does not take."""
-    cases = {item: case for item in items if (case := case_of(item)) is not None}
-    chosen = {case.name for case in SELECTION.choose(list(cases.values()))}
-    left_out = [item for item, case in cases.items() if case.name not in chosen]
+    """Leave out the cases that the selection does not take; those of a slice come last, in its order."""
+    found = [(case, item) for item in items if (case := case_of(item)) is not None]
+    by_name = {case.name: item for case, item in found}
+    chosen = [by_name[case.name] for case in SELECTION.choose([case for case, _ in found])]
+    left_out = set(by_name.values()) - set(chosen)
     if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+        config.hook.pytest_deselected(items=list(left_out))
+    if SELECTION.seconds is None:
+        items[:] = [item for item in items if item not in left_out]
+    else:
+        items[:] = [*(item for item in items if case_of(item) is None), *chosen]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    """Begin no further case when the time of a slice is over; cases come last, so nothing follows."""
+    begun = item.config.stash.setdefault(BEGUN, time.monotonic())
+    return True if case_of(item) is not None and SELECTION.over(time.monotonic() - begun) else None
 
 
 def case_of(item: pytest.Item) -> Case | None:
@@ -104,8 +121,13 @@ def open_house(tmp_path: Path, shared_house: House) -> OpenHouse:
 
 
 async def warm_up(house: House) -> None:
-    """Let large messages and large records pass once, so that memory is compared with that of a server at work."""
+    """Let large messages, large records and a full backlog pass once.
+
+    So memory is compared with that of a server at work: each call that ever waited at the same time as others leaves
+    the allocator a page that it cannot give back, since something small of the transport lives on it.
+    """
     for _ in range(2):
+        await resets_without_a_message(house)
         await house.refused_upload(b"\0asm\x01\0\0\0" + b"\xff" * (9 * 1024 * 1024))
     await house.repeat(LARGE_RECORDS, lambda _: _large_record(house), together=1)
     await settle_in(house)

@@ -38,18 +38,22 @@ class Selection:
         return f"hostile: {size}; chance is HIBANA_TORTURE_SEED={self.seed}"
 
     def choose(self, cases: Sequence[Case]) -> list[Case]:
-        """Return the cases to run, in the order of the registry."""
+        """Return the cases to run: in the order of the registry, a slice in the order drawn."""
         if not self.full:
             return [case for case in cases if case.fast]
         if self.seconds is None:
             return list(cases)
         left = self.seconds
-        chosen: set[str] = set()
+        chosen: list[Case] = []
         for case in random.Random(self.seed).sample(list(cases), len(cases)):
             if case.seconds <= left:
                 left -= case.seconds
-                chosen.add(case.name)
-        return [case for case in cases if case.name in chosen]
+                chosen.append(case)
+        return chosen
+
+    def over(self, seconds: float) -> bool:
+        """Return whether a slice that has run for so long begins no further case: this machine is slower than most."""
+        return self.seconds is not None and seconds >= self.seconds
 
 
 def selection(environ: Mapping[str, str] = os.environ) -> Selection:

@@ -48,13 +48,13 @@ def subject() -> str:
 
 
 @pytest.fixture
-def caller(connect: Connect, subject: str) -> Stubs:
+async def caller(connect: Connect, subject: str) -> Stubs:
     """Speak for a user of this test's own."""
     return connect(subject)
 
 
 @pytest.fixture
-def admin(connect: Connect) -> Stubs:
+async def admin(connect: Connect) -> Stubs:
     """Speak for an admin."""
     return connect("root", Role.ADMIN)
 

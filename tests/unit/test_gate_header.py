@@ -28,7 +28,7 @@ def refusal(data: bytes) -> Refused:
         (b"\xef\xbb\xbf(module)", "WAT"),
         (b"\x7fELF\x02\x01\x01\xc8" + bytes(56), ".cwasm"),
         (b"\x7fELF\x02\x01\x01\x00" + bytes(56), "native ELF program"),
-        (gzip.compress(HEADER), "gzip data"),
+        (gzip.compress(HEADER, mtime=0), "gzip data"),
         (b"PK\x03\x04", "zip archive"),
         (b"MZ\x90", "Windows program"),
         (b"!<arch>\nx", "static library"),

@@ -40,7 +40,10 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     # The hard limit refuses; the soft one would drop calls at random below it.
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.absolute_max_metadata_size", 16 * 1024),
+    # Clients wait when they have so many. What grpc calls overload protection counts ended calls until the interpreter
+    # lets go of them, and so refuses honest clients that always have as many as they may: with UNAVAILABLE.
     ("grpc.max_concurrent_streams", 100),
+    ("grpc.http.overload_protection", 0),
     # Calls that nobody has looked at yet, of all callers. Past the first of these grpc turns away some of them at
     # random, whoever sent them, with CANCELLED: one client's flood of resets would cost others their calls.
     ("grpc.server.max_pending_requests", 8_000),

@@ -15,8 +15,10 @@ from hibana_server.domain.errors import Exhausted
 from hibana_server.rpc.request_budget import SMALL_BYTES, RequestBudget
 from tests.framework.certificates import Authority, Pair
 from tests.framework.refusals import refused
-from tests.framework.server import Server
+from tests.framework.server import WITHOUT_QUOTAS, Server
 from tests.framework.wasm import functions, wat
+from tests.integration.rpc.conftest import create as store
+from tests.integration.rpc.conftest import guest
 
 LIST = module_registry_pb2.ListModulesRequest()
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
@@ -47,6 +49,18 @@ async def test_an_address_that_fails_too_often_waits_and_good_credentials_do_not
         assert (await refused(stranger.registry.ListModules(LIST))).reason == "TOKEN_MISSING"
         await alice.registry.ListModules(LIST)
         await stranger.close()
+        await alice.close()
+
+
+async def test_a_connection_takes_turns_instead_of_refusing_calls(tmp_path: Path) -> None:
+    """A client that always has as many calls under way as a connection may carry loses none of them."""
+    with Server(tmp_path / "data", WITHOUT_QUOTAS) as server:
+        alice = server.stubs("alice")
+        await store(alice, "traps", guest("sandbox_traps"))
+        request = executor_pb2.InvokeRequest(module="user/traps", function="UNREACHABLE")
+        for _ in range(3):
+            answers = await asyncio.gather(*(alice.executor.Invoke(request) for _ in range(300)))
+            assert {answer.failure.code for answer in answers} == {"UNREACHABLE"}
         await alice.close()
 
 

@@ -54,7 +54,7 @@ async def speak(small: Server) -> AsyncIterator[Connect]:
 
 
 @pytest.fixture
-def boss(speak: Connect) -> Stubs:
+async def boss(speak: Connect) -> Stubs:
     return speak("boss", Role.ADMIN)
 
 
