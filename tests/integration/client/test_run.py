@@ -239,7 +239,7 @@ async def test_messages_of_the_contract_can_be_sent_as_they_are(numbers: hibana.
     with pytest.raises(hibana.NotFound):
         await numbers.raw(executor_pb2.GetExecutionRequest(name="executions/01900000-0000-7000-8000-000000000000"))
     with pytest.raises(hibana.Unimplemented) as caught:
-        await numbers.raw(admin_pb2.ListAuditEntriesRequest())
+        await numbers.raw(admin_pb2.ListGrantsRequest(module="user/numbers"))
     assert caught.value.reason == "NOT_IMPLEMENTED"
     for request in (
         executor_pb2.ExecuteRequest(),
