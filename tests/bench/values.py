@@ -16,9 +16,10 @@ from typing import Any
 
 import grpc
 import wasmtime
+from wasmtime import component
 
 from hibana.v1 import executor_pb2, executor_pb2_grpc, module_registry_pb2, module_registry_pb2_grpc, value_pb2
-from hibana_server.sandbox.worker.engine import compile_config
+from hibana_server.sandbox.worker.engine import compile_config, component_engine
 from tests.framework.server import Server
 
 GUESTS = Path(__file__).parents[1] / "guests"
@@ -91,6 +92,21 @@ def _assemblyscript(raw: Raw, text: str) -> str:
     return raw.read(at, int.from_bytes(raw.read(at - 4, 4), "little")).decode("utf-16-le")
 
 
+class RawComponent:
+    """A fresh instance of a component in this process, called as the binding's documentation shows it."""
+
+    def __init__(self, engine: wasmtime.Engine, made: component.Component) -> None:
+        self._store = wasmtime.Store(engine)
+        self._store.set_epoch_deadline(1)
+        self._instance = component.Linker(engine).instantiate(self._store, made)
+
+    def text(self, text: str) -> str:
+        function = self._instance.get_func(self._store, "text")
+        assert function is not None
+        returned: str = function(self._store, text)
+        return returned
+
+
 BY_HAND: dict[str, Callable[[Raw, str], str]] = {
     "packed": _packed,
     "c strings": _c_string,
@@ -141,4 +157,26 @@ def measure(server: Server) -> dict[str, float]:
                 figures[f"echo {name} {NAMES[size]} raw us"] = alone
                 figures[f"echo {name} {NAMES[size]} us"] = ours
                 figures[f"echo {name} {NAMES[size]} factor"] = ours / alone
+        wasm = bytes(wasmtime.wat2wasm((GUESTS / "component_echo.wat").read_text("utf-8")))
+        header = module_registry_pb2.UploadHeader(module_name="component", version="1")
+        registry.CreateModule(module_registry_pb2.CreateModuleRequest(header=header, wasm=wasm), metadata=metadata)
+        components = component_engine()
+        made = component.Component(components, wasm)
+
+        def called(function: str, text: str) -> str:
+            value = value_pb2.Value(string_value=text)
+            if function == "bytes":
+                value = value_pb2.Value(bytes_value=text.encode())
+            values = value_pb2.ListOfValues(values=[value])
+            request = executor_pb2.InvokeRequest(module="user/component", function=function, typed_arguments=values)
+            (told,) = executor.Invoke(request, metadata=metadata).result.typed.values
+            return told.bytes_value.decode() if function == "bytes" else told.string_value
+
+        for size in ROUNDS:
+            alone = timed_us(lambda text: RawComponent(components, made).text(text), size)
+            figures[f"echo component {NAMES[size]} raw us"] = alone
+            for function in ("text", "bytes"):
+                ours = timed_us(functools.partial(called, function), size)
+                figures[f"echo component {function} {NAMES[size]} us"] = ours
+                figures[f"echo component {function} {NAMES[size]} factor"] = ours / alone
     return figures

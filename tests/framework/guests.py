@@ -20,6 +20,8 @@ from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier
 from hibana_server.domain.values import JsonArguments
 from hibana_server.sandbox.compiler.component_facts import describe_component
 from hibana_server.sandbox.gate.component import read_component
+from hibana_server.sandbox.gate.component_bytes import with_bytes
+from hibana_server.sandbox.gate.component_parts import Parts, read_parts
 from hibana_server.sandbox.gate.header import is_component
 from hibana_server.sandbox.gate.inspect import inspect
 from hibana_server.sandbox.gate.limits import limits_of
@@ -50,15 +52,21 @@ def component_compiler() -> wasmtime.Engine:
 
 @cache
 def component(data: bytes) -> Component:
-    """Compile a component."""
-    return Component(component_compiler(), data)
+    """Compile a component as the compile worker does."""
+    return Component(component_compiler(), with_bytes(data, parts(data)))
+
+
+def parts(data: bytes) -> Parts:
+    """Read what a component is made of."""
+    return read_parts(data, limits_of(DEFAULT_POLICIES[Tier.ADMIN]))
 
 
 @cache
 def described(data: bytes, tier: Tier = Tier.USER) -> ModuleFacts:
     """Describe a component, as the compile worker does."""
     limits = limits_of(DEFAULT_POLICIES[tier])
-    return describe_component(component_compiler(), component(data), read_component(data, limits), tier, limits)
+    sums, memories = read_component(data, limits), tuple(parts(data).memories.elements())
+    return describe_component(component_compiler(), component(data), sums, memories, tier, limits)
 
 
 @cache
@@ -188,7 +196,7 @@ class Bench:
     def typed_job(self, module: str | bytes, types: str, function: str, *values: Any, **rest: Any) -> Job:
         """Describe a call with values, as an upload with these types makes it."""
         code = wasm(module) if isinstance(module, str) else module
-        facts = described(code) if is_component(code) else typed(code, types)
+        facts = described(code, rest.pop("tier", Tier.USER)) if is_component(code) else typed(code, types)
         export = facts.export(function)
         assert export is not None
         assert export.callable, export.note
@@ -205,7 +213,7 @@ class Bench:
     ) -> tuple[RunEnd, Listener]:
         """Run one call with values to its end."""
         job = self.typed_job(module, types, function, *values, **rest)
-        _, listener = await self.start(job)
+        _, listener = await self.start(job, rest.get("tier", Tier.USER))
         return await listener.end(20.0 + min(job.limits.timeout, 60.0)), listener
 
     async def result(self, module: str | bytes, types: str, function: str, *values: Any, **rest: Any) -> Any:

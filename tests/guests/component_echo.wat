@@ -34,7 +34,7 @@
   (func (export "list-at") (param "at" u32) (param "size" u32) (result (list u32))
     (canon lift (core func $i "pair") (memory (core memory $i "memory"))))
   (func (export "bytes-at") (param "at" u32) (param "size" u32) (result (list u8))
-    (canon lift (core func $i "pair") (memory (core memory $i "memory"))))
+    (canon lift (core func $i "pair") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
   (func (export "char-of") (param "left" u32) (param "right" u32) (result char) (canon lift (core func $i "add")))
   (func (export "add") (param "left" s32) (param "right" s32) (result s32) (canon lift (core func $i "add")))
   (func (export "grow") (param "pages" u32) (result s32) (canon lift (core func $i "grow")))

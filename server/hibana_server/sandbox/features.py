@@ -147,6 +147,13 @@ COMPONENT_DRAFTS = Feature(
     ),
 )
 
+MODULES_FROM_OUTSIDE = Feature(
+    "modules and components passed from outside to be instantiated",
+    "how many memories and instances a call has would be known only when it runs",
+    "Nest what is instantiated in the component that does it, as wasm-tools and wac do.",
+    (),  # the engine has no switch for it
+)
+
 OFF_FOR_CORE_CODE = (
     THREADS,
     MEMORY64,
@@ -165,7 +172,7 @@ OFF_FOR_CORE_CODE = (
 )
 """Off for core modules, those inside of components included."""
 
-OFF_FOR_COMPONENTS = (COMPONENT_ASYNC, COMPONENT_DRAFTS)
+OFF_FOR_COMPONENTS = (COMPONENT_ASYNC, COMPONENT_DRAFTS, MODULES_FROM_OUTSIDE)
 """Off besides, where the component model is on."""
 
 OFF = (*OFF_FOR_CORE_CODE, COMPONENTS, *OFF_FOR_COMPONENTS)

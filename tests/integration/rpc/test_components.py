@@ -46,3 +46,10 @@ async def test_imports_that_a_component_may_not_have_are_named(caller: Stubs) ->
     assert [code for code, _ in told] == ["IMPORT_NOT_GRANTED"] * 2
     assert "wasi:http/types@0.2.0" in told[0][1]
     assert "acme:pets/dog" in told[1][1]
+
+
+async def test_types_that_come_with_a_component_are_refused(caller: Stubs) -> None:
+    upload = create(caller, "typed-component", guest("component_echo"), signatures="add: func(a: s32) -> s32")
+    told = await refused(upload)
+    assert told.reason == "SIGNATURES_INVALID"
+    assert "by itself" in told.findings[0].text

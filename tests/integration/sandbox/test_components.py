@@ -6,6 +6,7 @@ import pytest
 
 from hibana_server.domain.executions import Outcome
 from tests.framework.guests import MIB, Bench
+from tests.framework.wasm import wat
 
 ECHO = "component_echo"
 
@@ -57,3 +58,124 @@ async def test_parts_of_a_component_pass_values_to_each_other(bench: Bench) -> N
     assert await bench.result("component_parts", "", "echo", "from memory to memory \N{FIRE}") == (
         "from memory to memory \N{FIRE}"
     )
+
+
+GROWING = """(core module $m (memory (export "memory") 1)
+    (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))"""
+
+
+def growing(instances: int) -> bytes:
+    """Return a component of several memories, each with a function that grows it."""
+    made = "".join(f"(core instance $i{index} (instantiate $m))" for index in range(instances))
+    functions = "".join(
+        f'(func (export "grow{index}") (param "pages" u32) (result s32) (canon lift (core func $i{index} "grow")))'
+        for index in range(instances)
+    )
+    return wat(f"(component {GROWING} {made} {functions})")
+
+
+async def test_memories_of_one_component_share_the_limit(bench: Bench) -> None:
+    code = growing(4)
+    for index in range(4):
+        assert await bench.result(code, "", f"grow{index}", 7, memory_bytes=2 * MIB) == 1
+        assert await bench.result(code, "", f"grow{index}", 8, memory_bytes=2 * MIB) == -1
+
+
+START = "(component (core module $m (func $s {}) (start $s)) (core instance (instantiate $m)) {})"
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        ("(loop $again (br $again))", Outcome.TIMEOUT),
+        ("(call $s)", Outcome.STACK),
+        ("unreachable", Outcome.TRAP),
+    ],
+)
+async def test_start_functions_of_a_component_are_bounded_as_well(bench: Bench, body: str, outcome: Outcome) -> None:
+    export = '(core module $n (func (export "f"))) (core instance $j (instantiate $n))'
+    export += '(func (export "f") (canon lift (core func $j "f")))'
+    end, _ = await bench.call(wat(START.format(body, export)), "", "f", timeout=0.3)
+    assert end.outcome is outcome, end
+
+
+REALLOC = """(component
+  (core module $m (memory (export "memory") 1)
+    (func $realloc (export "realloc") (param i32 i32 i32 i32) (result i32) {body})
+    (func (export "f") (param i32 i32)))
+  (core instance $i (instantiate $m))
+  (func (export "f") (param "text" string)
+    (canon lift (core func $i "f") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
+  (func (export "g") (param "data" (list u8))
+    (canon lift (core func $i "f") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"""
+
+
+@pytest.mark.parametrize("function", ["f", "g"])
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        ("unreachable", Outcome.TRAP),
+        ("(i32.const -1)", Outcome.BAD_OUTPUT),
+        ("(i32.const 65535)", Outcome.BAD_OUTPUT),
+        ("(loop $again (br $again)) unreachable", Outcome.TIMEOUT),
+        ("(call $realloc (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))", Outcome.STACK),
+    ],
+)
+async def test_an_allocator_that_lies_or_fails_ends_the_call(
+    bench: Bench, function: str, body: str, outcome: Outcome
+) -> None:
+    value = "text" if function == "f" else b"text"
+    end, _ = await bench.call(wat(REALLOC.format(body=body)), "", function, value, timeout=0.3)
+    assert end.outcome is outcome, end
+
+
+async def test_text_that_is_no_utf8_is_no_output(bench: Bench) -> None:
+    module = '(memory (export "memory") 1) (data (i32.const 8) "\\ff\\fe") (data (i32.const 0) "\\08\\00\\00\\00\\02")'
+    code = wat(f"""(component (core module $m {module} (func (export "f") (result i32) (i32.const 0)))
+      (core instance $i (instantiate $m))
+      (func (export "f") (result string) (canon lift (core func $i "f") (memory (core memory $i "memory")))))""")
+    end, _ = await bench.call(code, "", "f")
+    assert end.outcome is Outcome.BAD_OUTPUT, end
+
+
+async def test_more_values_than_a_result_holds_are_no_output(bench: Bench) -> None:
+    for size, outcome in (
+        (12_000, Outcome.OK),
+        (60_000, Outcome.BAD_OUTPUT),
+        (2_000_000, Outcome.BAD_OUTPUT),
+        (5_000_000, Outcome.OUTPUT_LIMIT),
+    ):
+        pages = size * 4 // 65_536 + 1
+        lift = '(canon lift (core func $i "f") (memory (core memory $i "memory")))'
+        code = wat(f"""(component
+          (core module $m (memory (export "memory") {pages}) (func (export "f") (result i32)
+            (i32.store (i32.const 0) (i32.const 0)) (i32.store (i32.const 4) (i32.const {size})) (i32.const 0)))
+          (core instance $i (instantiate $m))
+          (func (export "f") (result (list u32)) {lift}))""")
+        end, _ = await bench.call(code, "", "f")
+        assert end.outcome is outcome, (size, end)
+    assert await call(bench, "add", 1, 1) == 2
+
+
+async def test_a_component_does_not_enter_itself(bench: Bench) -> None:
+    code = wat("""(component
+      (core module $table (table (export "t") 1 funcref)
+        (func (export "call") (call_indirect (i32.const 0))))
+      (core instance $t (instantiate $table))
+      (func $f (canon lift (core func $t "call")))
+      (core func $again (canon lower (func $f)))
+      (core module $fill (import "t" "t" (table 1 funcref)) (import "h" "f" (func $f)) (elem (i32.const 0) func $f))
+      (core instance (instantiate $fill (with "t" (instance $t)) (with "h" (instance (export "f" (func $again))))))
+      (func (export "f") (canon lift (core func $t "call"))))""")
+    end, _ = await bench.call(code, "", "f")
+    assert end.failure
+    assert end.outcome is Outcome.TRAP, end
+    assert await call(bench, "add", 1, 1) == 2
+
+
+async def test_calls_of_a_component_share_nothing(bench: Bench) -> None:
+    code = wat("""(component
+      (core module $m (global $n (mut i32) (i32.const 0)) (func (export "f") (result i32)
+        (global.set $n (i32.add (global.get $n) (i32.const 1))) (global.get $n)))
+      (core instance $i (instantiate $m)) (func (export "f") (result u32) (canon lift (core func $i "f"))))""")
+    assert [await bench.result(code, "", "f") for _ in range(4)] == [1] * 4

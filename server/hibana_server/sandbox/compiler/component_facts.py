@@ -17,6 +17,7 @@ from hibana_server.sandbox.gate.judgement import MAX_FINDINGS
 from hibana_server.sandbox.gate.limits import GateLimits
 from hibana_server.sandbox.imports import NotGranted
 from hibana_server.sandbox.interfaces import PROGRAM, RUN, judge_interface
+from hibana_server.sandbox.shapes.component import PREFIX
 from hibana_server.sandbox.worker.components.linking import misfit
 
 _KINDS: dict[type[object], str] = {
@@ -29,9 +30,17 @@ _KINDS: dict[type[object], str] = {
 
 
 def describe_component(
-    engine: wasmtime.Engine, made: component.Component, sums: Sums, tier: Tier, limits: GateLimits
+    engine: wasmtime.Engine,
+    made: component.Component,
+    sums: Sums,
+    memories: tuple[int, ...],
+    tier: Tier,
+    limits: GateLimits,
 ) -> ModuleFacts:
-    """Describe a compiled component and judge it for its tier. Raises `gate.errors.LimitPassed`."""
+    """Describe a compiled component, and judge it for its tier.
+
+    `memories`: most pages of each memory that one instance has. Raises `gate.errors.LimitPassed`.
+    """
     types = made.type
     exports = tuple(_exports(engine, types, limits))
     imports, findings = _imports(engine, types, tier, limits)
@@ -47,7 +56,7 @@ def describe_component(
         imports=imports,
         memory_pages=sums.memory_pages,
         findings=(*findings, *_advice(exports)),
-        memories=tuple(sums.memories),
+        memories=memories,
     )
 
 
@@ -70,6 +79,8 @@ def _exports(engine: wasmtime.Engine, types: component.ComponentType, limits: Ga
 def _functions(engine: wasmtime.Engine, types: component.ComponentType) -> Iterator[tuple[str, component.FuncType]]:
     """Yield exported functions: by their names, and those of an interface as `INTERFACE#NAME`."""
     for name, item in types.exports(engine).items():
+        if name.startswith(PREFIX):
+            continue  # not the component's own
         kind = item.ty
         if isinstance(kind, component.FuncType):
             yield name, kind

@@ -20,6 +20,8 @@ from hibana_server.sandbox.compiler.component_facts import describe_component
 from hibana_server.sandbox.compiler.engine_errors import refusal
 from hibana_server.sandbox.engine_settings import COMPONENT, profile_of
 from hibana_server.sandbox.gate.component import read_component
+from hibana_server.sandbox.gate.component_bytes import with_bytes
+from hibana_server.sandbox.gate.component_parts import read_parts
 from hibana_server.sandbox.gate.errors import Refused as GateRefused
 from hibana_server.sandbox.gate.header import is_component
 from hibana_server.sandbox.gate.inspect import check_size, inspect
@@ -70,11 +72,12 @@ def _component(request: CompileRequest, data: bytes) -> tuple[ModuleFacts, bytes
     limits = limits_of(request.policy)
     check_size(data, limits)
     sums = read_component(data, limits)
+    parts = read_parts(data, limits)
     if request.signatures_fd >= 0:
         raise WrongTypesError((_TYPED_ALREADY,))
     engine = wasmtime.Engine(compile_config(COMPONENT))
-    made = component.Component(engine, data)
-    facts = describe_component(engine, made, sums, request.tier, limits)
+    made = component.Component(engine, with_bytes(data, parts))
+    facts = describe_component(engine, made, sums, tuple(parts.memories.elements()), request.tier, limits)
     return facts, b"" if request.output_fd < 0 else made.serialize()
 
 

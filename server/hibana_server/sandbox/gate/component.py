@@ -6,7 +6,7 @@ compiler.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 from hibana_server.sandbox.gate.errors import LimitPassed
 from hibana_server.sandbox.gate.header import COMPONENT_HEADER, CORE_VERSION, MAGIC
@@ -14,7 +14,7 @@ from hibana_server.sandbox.gate.limits import GateLimits
 from hibana_server.sandbox.gate.raw import RawModule
 from hibana_server.sandbox.gate.reader import Reader
 from hibana_server.sandbox.gate.sections import HEADER_BYTES, read_custom, read_sections
-from hibana_server.sandbox.gate.types import MAX_PAGES, PAGE_BYTES
+from hibana_server.sandbox.gate.types import PAGE_BYTES
 
 _COMPONENT = 4
 _CUSTOM_OR_MODULE = frozenset({0, 1})
@@ -41,8 +41,6 @@ class Sums:
     memory_pages: int = 0
     custom_sections: int = 0
     custom_bytes: int = 0
-    memories: list[int] = field(default_factory=list)
-    """Most pages that each memory declares."""
 
     def add(self, module: RawModule) -> None:
         """Count a core module."""
@@ -56,17 +54,13 @@ class Sums:
         self.elements += module.elements
         self.data_segments += module.data_segments
         self.table_elements += module.table_elements
-        for memory in module.memories[module.imported_memories :]:
-            self.memory_pages += memory.minimum
-            self.memories.append(MAX_PAGES if memory.maximum is None else memory.maximum)
+        self.memory_pages += sum(memory.minimum for memory in module.memories[module.imported_memories :])
         self.custom_sections += len(module.custom_sections)
         self.custom_bytes += module.custom_bytes
 
     def check(self, limits: GateLimits) -> None:
         """Hold each sum against its limit."""
         for each in fields(self):
-            if each.name == "memories":
-                continue  # how many there are is what counts; how large they may get is for the sandbox
             found, allowed = getattr(self, each.name), _allowed(each.name, limits)
             if found > allowed:
                 raise LimitPassed(_WORDS[each.name], found, allowed, where="the whole component")

@@ -8,6 +8,20 @@ import wasmtime
 from wasmtime import component
 
 from hibana_server.sandbox.interfaces import PROGRAM, RUN
+from hibana_server.sandbox.shapes.component import PARTS, added_name
+
+
+@dataclass(frozen=True, slots=True)
+class SecondWay:
+    """Places of what `gate/component_bytes.py` added for a function."""
+
+    call: component.ExportIndex | None
+    room: component.ExportIndex | None
+    put: component.ExportIndex | None
+    get: component.ExportIndex | None
+    view: component.ExportIndex | None
+    """None where no list<u8> is returned."""
+    done: component.ExportIndex | None
 
 
 @dataclass(slots=True)
@@ -19,6 +33,7 @@ class LoadedComponent:
     program: str
     """The function that `_start` stands for; empty where the component is no program."""
     functions: dict[str, component.ExportIndex | None] = field(default_factory=dict)
+    seconds: dict[str, SecondWay | None] = field(default_factory=dict)
     glue: tuple[int, ...] = ()
     """As core modules have; components need none."""
     granted: frozenset[str] = frozenset()
@@ -28,6 +43,13 @@ class LoadedComponent:
         if name not in self.functions:
             self.functions[name] = self._find(self.program if name == PROGRAM else name)
         return self.functions[name]
+
+    def second(self, name: str) -> SecondWay | None:
+        """Return the second way into a function over list<u8>; None where there is none."""
+        if name not in self.seconds:
+            found = [self.made.get_export_index(added_name(name, part)) for part in PARTS]
+            self.seconds[name] = None if found[0] is None else SecondWay(*found)
+        return self.seconds[name]
 
     def _find(self, name: str) -> component.ExportIndex | None:
         interface, _, function = name.rpartition("#")

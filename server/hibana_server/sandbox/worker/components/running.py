@@ -13,12 +13,13 @@ from hibana_server.domain.wit import Type, read_type
 from hibana_server.sandbox.engine_settings import COMPONENT
 from hibana_server.sandbox.frames import Bulk, Component, Run
 from hibana_server.sandbox.interfaces import PROGRAM
+from hibana_server.sandbox.shapes.component import HELPER_MEMORIES
 from hibana_server.sandbox.worker.call_state import CallState
-from hibana_server.sandbox.worker.components.lifting import lift
+from hibana_server.sandbox.worker.components.calls import BytesCalls, Calls
 from hibana_server.sandbox.worker.components.linking import wasi_linker
 from hibana_server.sandbox.worker.components.loaded import LoadedComponent
-from hibana_server.sandbox.worker.components.lowering import Lowered
 from hibana_server.sandbox.worker.conventions.calling import CALL_ENDS, answer, end_of
+from hibana_server.sandbox.worker.conventions.ends import FailedError
 from hibana_server.sandbox.worker.deadline import Deadline
 from hibana_server.sandbox.worker.engine import GC_HEAPS, TABLE_ELEMENTS
 from hibana_server.sandbox.worker.native import NO_FINALIZER, Failure, failure, ffi
@@ -44,7 +45,6 @@ class ComponentRunner:
         self._own = own
         self._linker: Any = None
         self._instance = ffi.wasmtime_component_instance_t()
-        self._function = ffi.wasmtime_component_func_t()
 
     def call(
         self, job: Run, bounds: Component, loaded: LoadedComponent, state: CallState, cpu_started: int
@@ -65,7 +65,7 @@ class ComponentRunner:
                 TABLE_ELEMENTS,
                 COMPONENT.instances,
                 COMPONENT.tables,
-                bounds.memories + GC_HEAPS,
+                bounds.memories + HELPER_MEMORIES + GC_HEAPS,
             )
             # Before the instance is made: start functions loop too.
             ffi.wasmtime_context_set_epoch_deadline(context, 1)
@@ -81,49 +81,35 @@ class ComponentRunner:
             ffi.wasmtime_store_delete(store)
 
     def _run(self, job: Run, loaded: LoadedComponent, place: Any, context: Any, state: CallState, before: int) -> End:
-        instance, function = ctypes.byref(self._instance), ctypes.byref(self._function)
+        instance = ctypes.byref(self._instance)
         error = ffi.wasmtime_component_linker_instantiate(self._linker.ptr(), context, loaded.made.ptr(), instance)
         failed = failure(error, None)
-        if failed is not None or state.output_exceeded:
-            return self._explain(failed, job, state, before, started=False)
-        if not ffi.wasmtime_component_instance_get_func(instance, context, place.ptr(), function):
-            return End(Outcome.LOST, message="the component has no such function any more; upload it again")
-        typed, program = job.typed, job.function == PROGRAM
-        parameters = () if typed is None else tuple(map(read_type, typed.parameters))
-        results = (_RESULT,) if program else () if typed is None else tuple(map(read_type, typed.results))
-        values = Lowered(parameters, () if typed is None else typed.arguments)
-        returned = (ffi.wasmtime_component_val_t * 1)()
-        error = ffi.wasmtime_component_func_call(
-            function,
-            context,
-            values.pointer,
-            values.count,
-            returned,
-            len(results),
-        )
-        failed = failure(error, None)
+        if failed is not None or _exceeded(state):
+            return self._explain(failed, job, state, before, started=False, wants_results=False)
+        program = job.function == PROGRAM
+        results = (_RESULT,) if program else () if job.typed is None else tuple(map(read_type, job.typed.results))
         try:
-            if failed is not None or state.output_exceeded:
-                return self._explain(failed, job, state, before, started=True)
-            return self._answer(results, ctypes.addressof(returned), program=program)
-        finally:
-            if failed is None and results:
-                ffi.wasmtime_component_val_delete(ctypes.byref(returned[0]))
-
-    def _answer(self, results: tuple[Type, ...], address: int, *, program: bool) -> End:
-        try:
-            values = tuple(lift(type_, address) for type_ in results)
+            values = _values(Calls(context, instance), job, loaded, place, results)
+            if _exceeded(state):
+                return output_limit()
             if program:
-                is_error = bool(values[0][0])
                 text = "the program returned an error; its stderr may tell why"
-                return End(Outcome.EXIT, message=text, exit_code=1) if is_error else End(Outcome.OK)
+                return End(Outcome.EXIT, message=text, exit_code=1) if values[0][0] else End(Outcome.OK)
             structure, pieces = answer(results, values)
-        except CALL_ENDS as error:
-            return end_of(error)
+        except FailedError as failed_error:
+            end = self._explain(
+                failed_error.failure, job, state, before, started=True, wants_results=bool(results) and not program
+            )
+            # One that left by itself, and had nothing to return.
+            return End(Outcome.OK, values=answer((), ())[0]) if end.outcome is Outcome.OK else end
+        except CALL_ENDS as call_error:
+            return end_of(call_error)
         send_bulk(self._send, pieces)
         return End(Outcome.OK, values=structure)
 
-    def _explain(self, failed: Failure | None, job: Run, state: CallState, before: int, *, started: bool) -> End:
+    def _explain(
+        self, failed: Failure | None, job: Run, state: CallState, before: int, *, started: bool, wants_results: bool
+    ) -> End:
         if state.output_exceeded or failed is None:
             return output_limit()
         seen = Circumstances(
@@ -134,6 +120,24 @@ class ComponentRunner:
             glue_called=None,
             memory_bytes=self._own.since(before, job.memory_bytes),
             memory_limit=job.memory_bytes,
-            wants_results=job.typed is not None,
+            wants_results=wants_results,
         )
         return from_component(failed, seen, started=started)
+
+
+def _exceeded(state: CallState) -> bool:
+    """Tell whether the output has passed its limit, which a thread of the engine notes while the component runs."""
+    return state.output_exceeded
+
+
+def _values(calls: Calls, job: Run, loaded: LoadedComponent, place: Any, results: tuple[Type, ...]) -> tuple[Any, ...]:
+    """Call a function and return what it returned. Raises FailedError and CALL_ENDS."""
+    typed, result = job.typed, results[0] if results else None
+    parameters = () if typed is None else tuple(map(read_type, typed.parameters))
+    arguments = () if typed is None else typed.arguments
+    way = loaded.second(job.function)
+    if way is None:
+        value = calls.call(place, parameters, arguments, result)
+    else:
+        value = BytesCalls(calls, way).call(parameters, arguments, result)
+    return () if result is None else (value,)

@@ -1,0 +1,87 @@
+"""Programs of WASI 0.2: what a call brings along goes in, what they write comes out, and nothing else is there."""
+
+from __future__ import annotations
+
+import pytest
+
+from hibana_server.domain.executions import Outcome, Stream
+from tests.framework.component_sockets import CODES, asking
+from tests.framework.guests import MIB, Bench
+
+WASI = "component_wasi"
+
+
+async def test_a_program_copies_stdin(bench: Bench) -> None:
+    data = bytes(range(256)) * 400
+    end, heard = await bench.call(WASI, "", "_start", stdin=data)
+    assert end.outcome is Outcome.OK, end
+    assert heard.text() == data
+
+
+async def test_a_program_that_returns_an_error_exits_with_1(bench: Bench) -> None:
+    end, heard = await bench.call(WASI, "", "_start")
+    assert end.failure
+    assert (end.outcome, end.failure.exit_code) == (Outcome.EXIT, 1)
+    assert (heard.text(), heard.text(Stream.STDERR)) == (b"hello\n", b"warning\n")
+
+
+async def test_run_called_by_its_own_name_returns_its_result(bench: Bench) -> None:
+    assert await bench.result(WASI, "", "wasi:cli/run@0.2.0#run") == [True, None]
+    assert await bench.result(WASI, "", "wasi:cli/run@0.2.0#run", stdin=b"x") == [False, None]
+
+
+async def test_exit_ends_a_component(bench: Bench) -> None:
+    end, _ = await bench.call(WASI, "", "leave", [False, None])
+    assert end.outcome is Outcome.OK
+    end, _ = await bench.call(WASI, "", "leave", [True, None])
+    assert end.failure
+    assert (end.outcome, end.failure.exit_code) == (Outcome.EXIT, 1)
+
+
+async def test_arguments_and_environment_are_those_of_the_call(bench: Bench) -> None:
+    call = {"program": "name", "argv": ("a", "火"), "env": (("KEY", "value"),)}
+    assert await bench.result(WASI, "", "arguments", **call) == ["name", "a", "火"]
+    assert await bench.result(WASI, "", "environment", **call) == [["KEY", "value"]]
+    assert await bench.result(WASI, "", "environment") == []
+
+
+async def test_no_directory_is_open(bench: Bench) -> None:
+    assert await bench.result(WASI, "", "directories") == 0
+
+
+@pytest.mark.parametrize("version", ["0.2.0", "0.2.3", "0.2.12", "0.2.40"])
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+async def test_no_socket_is_made(bench: Bench, kind: str, version: str) -> None:
+    assert await bench.result(asking(kind, version), "", "ask") == [1, CODES.index("not-supported")]
+
+
+async def test_output_arrives_while_the_component_runs(bench: Bench) -> None:
+    job = bench.typed_job(WASI, "", "say-and-spin")
+    sandbox, heard = await bench.start(job)
+    await heard.until(lambda: heard.text() == b"hello\n")
+    sandbox.kill(Outcome.CANCELLED)
+    assert (await heard.end()).outcome is Outcome.CANCELLED
+
+
+async def test_a_flood_of_output_ends_at_its_limit(bench: Bench) -> None:
+    end, heard = await bench.call(WASI, "", "flood", output_bytes=100_000)
+    assert (end.outcome, len(heard.text())) == (Outcome.OUTPUT_LIMIT, 100_000)
+
+
+async def test_a_component_that_sleeps_ends_at_its_time_limit(bench: Bench) -> None:
+    assert (await bench.call(WASI, "", "sleep", 1000))[0].outcome is Outcome.OK
+    end, _ = await bench.call(WASI, "", "sleep", 60 * 10**9, timeout=0.2)
+    assert end.outcome is Outcome.TIMEOUT
+
+
+async def test_random_bytes_are_bounded_by_memory(bench: Bench) -> None:
+    assert await bench.result(WASI, "", "random", 1000) == 1000
+    for size in (60 * MIB, 1 << 33, 1 << 63):
+        end, _ = await bench.call(WASI, "", "random", size, memory_bytes=10 * MIB)
+        assert end.outcome in {Outcome.TRAP, Outcome.MEMORY, Outcome.OUTPUT_LIMIT}, (size, end)
+
+
+async def test_resources_that_nobody_drops_end_with_the_call(bench: Bench) -> None:
+    assert await bench.result(WASI, "", "leak", 10_000) == 10_000
+    end, _ = await bench.call(WASI, "", "leak", 50_000_000)
+    assert end.outcome in {Outcome.TRAP, Outcome.TIMEOUT}, end
