@@ -87,7 +87,7 @@ def _example_built(name: str) -> Callable[[], bool]:
     return check
 
 
-EXAMPLES = ("assemblyscript", "c", "go", "rust", "rust-wasi")
+EXAMPLES = ("assemblyscript", "c", "go", "javascript", "python", "rust", "rust-wasi")
 """The folders of examples/ that `tools/examples.py` builds."""
 
 NEEDS = {

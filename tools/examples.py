@@ -137,6 +137,8 @@ EXAMPLES = {
         Example("c", (Package("ziglang", "ziglang"),)),
         Example("go", (Tool(("go", "version"), (1, 21), "golang-go"),)),
         Example("assemblyscript", NODE),
+        Example("python", (Package("componentize_py", "componentize-py"),)),
+        Example("javascript", NODE),
     )
 }
 

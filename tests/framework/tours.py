@@ -19,7 +19,7 @@ export HIBANA_TOKEN=$(hibana-server token --subject alice)
 """What the README's tour has set up for the examples of the other pages."""
 
 
-def run(script: str, checkout: Path, server: Server) -> str:
+def run(script: str, checkout: Path, server: Server, seconds: float = SECONDS) -> str:
     """Run a script as somebody in that directory would; every command must succeed. Return what it printed."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HIBANA_", "XDG_"))}
     done = subprocess.run(
@@ -30,13 +30,13 @@ def run(script: str, checkout: Path, server: Server) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=SECONDS,
+        timeout=seconds,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def check(examples: list[Block], prepare: str, checkout: Path, server: Server) -> list[str]:
+def check(examples: list[Block], prepare: str, checkout: Path, server: Server, seconds: float = SECONDS) -> list[str]:
     """Run examples one after the other in one shell and compare with the outputs shown; return the real ones."""
     mark = "--- the next example"
     steps = [prepare]
@@ -45,7 +45,7 @@ def check(examples: list[Block], prepare: str, checkout: Path, server: Server) -
             steps.append(block.text)
         elif block.language == "python":
             steps.append(f"python - <<'PYTHON'\n{block.text}PYTHON\n")
-    outputs = run(f"\necho '{mark}'\n".join(steps), checkout, server).split(f"{mark}\n")[1:]
+    outputs = run(f"\necho '{mark}'\n".join(steps), checkout, server, seconds).split(f"{mark}\n")[1:]
     position = -1
     for block in examples:
         if block.language in ("sh", "python"):

@@ -217,7 +217,8 @@ def _plain(value: Any, plain: Any) -> str:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return repr(value)
-    return json.dumps(plain, ensure_ascii=False)
+    # The fields of a record come in any order, which changes from call to call.
+    return json.dumps(plain, ensure_ascii=False, sort_keys=True)
 
 
 def _tell_failure(result: hibana.Result) -> None:
