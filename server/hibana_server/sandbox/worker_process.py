@@ -304,7 +304,11 @@ class WorkerProcess:
         """Make the end of a job that gave none of its own."""
         outcome = self._killed or Outcome.LOST
         usage = Usage(execution_ns=time.perf_counter_ns() - self._started)
-        return RunEnd(outcome, failure=Failure(message=_MESSAGES.get(outcome, "")), usage=usage)
+        message = _MESSAGES.get(outcome, "")
+        if outcome is Outcome.LOST and self._job is not None and self._job.memories is not None:
+            # The engine ends its process when the values it builds of a component's lists take too much.
+            message += "; a component's lists of records take many times their size: return fewer, or a string"
+        return RunEnd(outcome, failure=Failure(message=message), usage=usage)
 
     def _end(self, end: RunEnd) -> None:
         sink, self._sink, self._job, self._answers = self._sink, None, None, None

@@ -179,3 +179,15 @@ async def test_calls_of_a_component_share_nothing(bench: Bench) -> None:
         (global.set $n (i32.add (global.get $n) (i32.const 1))) (global.get $n)))
       (core instance $i (instantiate $m)) (func (export "f") (result u32) (canon lift (core func $i "f"))))""")
     assert [await bench.result(code, "", "f") for _ in range(4)] == [1] * 4
+
+
+async def test_values_that_take_more_than_a_worker_has_end_that_call_alone(bench: Bench) -> None:
+    name = "a" * 200
+    code = wat(f"""(component (core module $m (memory (export "memory") 8) (func (export "f") (result i32)
+      (i32.store (i32.const 0) (i32.const 8)) (i32.store (i32.const 4) (i32.const 400000)) (i32.const 0)))
+      (core instance $i (instantiate $m)) (type $r (record (field "{name}" u8))) (export $o "r" (type $r))
+      (func (export "f") (result (list $o)) (canon lift (core func $i "f") (memory (core memory $i "memory")))))""")
+    end, _ = await bench.call(code, "", "f")
+    assert end.failure
+    assert end.outcome in {Outcome.LOST, Outcome.OUTPUT_LIMIT, Outcome.BAD_OUTPUT}, end
+    assert await call(bench, "add", 1, 1) == 2

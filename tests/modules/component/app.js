@@ -13,6 +13,6 @@ export const text = {
   },
   parse(number) {
     if (!/^-?[0-9]+$/.test(number)) throw `no number: ${number}`;
-    return BigInt(number);
+    return Number(number);
   },
 };

@@ -32,6 +32,8 @@ class LoadedComponent:
     size: int
     program: str
     """The function that `_start` stands for; empty where the component is no program."""
+    wasi: bool
+    """Whether it imports anything, which can only be WASI."""
     functions: dict[str, component.ExportIndex | None] = field(default_factory=dict)
     seconds: dict[str, SecondWay | None] = field(default_factory=dict)
     glue: tuple[int, ...] = ()
@@ -64,7 +66,7 @@ class LoadedComponent:
 def load(engine: wasmtime.Engine, path: str, size: int) -> LoadedComponent:
     """Map a component. The file was verified by the front. Raises wasmtime.WasmtimeError."""
     made = component.Component.deserialize_file(engine, path)
-    return LoadedComponent(made, size, _program(engine, made))
+    return LoadedComponent(made, size, _program(engine, made), bool(made.type.imports(engine)))
 
 
 def _program(engine: wasmtime.Engine, made: component.Component) -> str:

@@ -70,7 +70,8 @@ class ComponentRunner:
             # Before the instance is made: start functions loop too.
             ffi.wasmtime_context_set_epoch_deadline(context, 1)
             ffi.wasmtime_store_epoch_deadline_callback(store, self._at_tick, None, NO_FINALIZER)
-            set_wasi(context, state, job.program, job.argv, job.env, job.stdin)
+            if loaded.wasi:
+                set_wasi(context, state, job.program, job.argv, job.env, job.stdin)
             self._deadline.arm(job.timeout, cpu_started)
             try:
                 end = self._run(job, loaded, place, context, state, before)
