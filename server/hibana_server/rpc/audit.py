@@ -101,6 +101,7 @@ class Auditor:
 _WHY = {
     "TOKEN_INVALID": "the credentials do not hold",
     "TOKEN_EXPIRED": "the token has expired",
+    "TOKEN_REVOKED": "the key was revoked",
 }
 
 
