@@ -75,8 +75,9 @@ if TYPE_CHECKING:
         Upload,
     )
     from hibana.quota_types import Quota, QuotaReport, QuotaUsage
+    from hibana.sessions import CallResult, Session, SessionEvent
     from hibana.stream import EventStream
-    from hibana.sync import SyncClient, SyncEventStream, SyncListing
+    from hibana.sync import SyncClient, SyncEventStream, SyncListing, SyncSession
     from hibana.tokens import Token, TokenFile
 
     __version__: str
@@ -88,6 +89,7 @@ __all__ = [
     "AuditEntry",
     "AuditKind",
     "Cache",
+    "CallResult",
     "Cancelled",
     "Client",
     "ConfigError",
@@ -140,6 +142,8 @@ __all__ = [
     "ResultChunk",
     "RunResult",
     "ServiceError",
+    "Session",
+    "SessionEvent",
     "Severity",
     "Started",
     "State",
@@ -149,6 +153,7 @@ __all__ = [
     "SyncClient",
     "SyncEventStream",
     "SyncListing",
+    "SyncSession",
     "Tier",
     "Token",
     "TokenFile",
@@ -175,6 +180,7 @@ _HOMES = (
     "quota_types",
     "tokens",
     "client",
+    "sessions",
     "stream",
     "sync",
 )

@@ -284,3 +284,13 @@ def execution(m: execution_pb2.Execution) -> ex.Execution:
         module_reference=m.module_reference,
         replay_of=m.replay_of,
     )
+
+
+def call_limits(timeout: float | None, memory: int | None) -> executor_pb2.CallLimits | None:
+    """Build the limits that a caller asks for: seconds and bytes; None where it asks for none."""
+    if timeout is None and memory is None:
+        return None
+    message = executor_pb2.CallLimits(memory_bytes=memory or 0)
+    if timeout is not None:
+        message.timeout.CopyFrom(duration(timeout))
+    return message

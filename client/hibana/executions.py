@@ -72,7 +72,7 @@ class ExecutionCalls:
             argv=argv,
             env=env or {},
             stdin=stdin,
-            limits=_limits(timeout, memory),
+            limits=convert.call_limits(timeout, memory),
             request_id=request_id,
             sensitive_input=sensitive_input,
             files=_files(files),
@@ -128,7 +128,7 @@ class ExecutionCalls:
             argv=argv,
             env=env or {},
             stdin=stdin,
-            limits=_limits(timeout, memory),
+            limits=convert.call_limits(timeout, memory),
             request_id=request_id,
             sensitive_input=sensitive_input,
             files=_files(files),
@@ -168,7 +168,7 @@ class ExecutionCalls:
             argv=argv,
             env=env or {},
             stdin=stdin,
-            limits=_limits(timeout, memory),
+            limits=convert.call_limits(timeout, memory),
             request_id=request_id or new_request_id(),
             sensitive_input=sensitive_input,
             files=_files(files),
@@ -253,15 +253,6 @@ class ExecutionCalls:
 
 def _files(given: Mapping[str, bytes] | None) -> list[executor_pb2.InputFile]:
     return [executor_pb2.InputFile(name=name, data=data) for name, data in (given or {}).items()]
-
-
-def _limits(timeout: float | None, memory: int | None) -> executor_pb2.CallLimits | None:
-    if timeout is None and memory is None:
-        return None
-    limits = executor_pb2.CallLimits(memory_bytes=memory or 0)
-    if timeout is not None:
-        limits.timeout.CopyFrom(convert.duration(timeout))
-    return limits
 
 
 def _deadline(timeout: float | None) -> float:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import grpc
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
 from hibana import convert, errors
-from hibana.v1 import module_pb2
+from hibana.v1 import executor_pb2, module_pb2
 
 DOMAIN = "hibana"
 _DETAILS = "grpc-status-details-bin"
@@ -39,6 +40,15 @@ def translate(error: Any, request_id: str = "") -> errors.HibanaError:
         metadata=dict(info.metadata),
         request_id=request_id,
     )
+
+
+def refusal(m: executor_pb2.SessionRefusal, request_id: str = "") -> errors.HibanaError:
+    """Return the exception for a call of a session that does not run."""
+    kind = errors.BY_REASON.get(m.reason) or errors.BY_CODE.get(_CODES.get(m.code, ""), errors.InternalError)
+    return kind(m.message or m.reason, reason=m.reason, request_id=request_id)
+
+
+_CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 def _quota_violation(v: error_details_pb2.QuotaFailure.Violation) -> errors.QuotaViolation:

@@ -14,6 +14,7 @@ from hibana import convert
 from hibana import events as ev
 from hibana.connection import Connection, Metadata, Retry, Tries, new_request_id
 from hibana.errors import Cancelled, ConfigError
+from hibana.event_messages import simple, started
 from hibana.execution_types import Outcome
 from hibana.json_messages import read_list
 from hibana.signatures import Signatures
@@ -122,20 +123,11 @@ class EventStream:
             return self._start(m)
         if kind == "result":
             return await self._result(m)
-        simple = _SIMPLE.get(kind or "")
-        return simple(m) if simple is not None else None  # None: a kind newer than this client
+        return simple(m)
 
     def _start(self, m: execution_pb2.ExecutionEvent) -> ev.Started:
-        started = m.started
-        self._started = ev.Started(
-            sequence=m.sequence,
-            execution=started.execution,
-            version=started.version,
-            sha256=started.sha256,
-            limits=convert.limits(started.limits),
-            cache=convert.cache(started.cache),
-        )
-        self._version = started.version
+        self._started = started(m)
+        self._version = self._started.version
         return self._started
 
     async def _result(self, m: execution_pb2.ExecutionEvent) -> ev.Result:
@@ -153,15 +145,3 @@ class EventStream:
             stderr_bytes=result.stderr_bytes,
             files=convert.files(result.files),
         )
-
-
-_SIMPLE: dict[str, Callable[[execution_pb2.ExecutionEvent], ev.Event]] = {
-    "stdout": lambda m: ev.Stdout(m.sequence, m.stdout),
-    "stderr": lambda m: ev.Stderr(m.sequence, m.stderr),
-    "log": lambda m: ev.Log(m.sequence, m.log.level, m.log.text),
-    "host_call": lambda m: ev.HostCall(m.sequence, getattr(m.host_call, "import"), m.host_call.grant),
-    "result_chunk": lambda m: ev.ResultChunk(m.sequence, m.result_chunk),
-    "file": lambda m: ev.FileChunk(m.sequence, m.file.name, m.file.offset_bytes, m.file.data),
-    "gap": lambda m: ev.Gap(m.sequence, m.gap.from_sequence, m.gap.to_sequence),
-}
-"""Events that need nothing but themselves."""

@@ -14,14 +14,17 @@ from __future__ import annotations
 import functools
 import inspect
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 from hibana.background import BackgroundLoop
 from hibana.client import Client
-from hibana.events import Event
+from hibana.errors import HibanaError
+from hibana.events import Event, Result
+from hibana.executions import START
 from hibana.listing import Listing, Page
+from hibana.sessions import CallResult, Session, SessionEvent
 from hibana.stream import EventStream
 
 P = ParamSpec("P")
@@ -82,6 +85,76 @@ class SyncEventStream:
     def __iter__(self) -> Iterator[Event]:
         """Run through the events, once. Raises HibanaError when the call is refused or breaks."""
         return _iterate(aiter(self._events), self._loop)
+
+
+class SyncSession:
+    """An open session: `with client.session("user/counter") as session`. See `hibana.Session`."""
+
+    def __init__(self, session: Session, loop: BackgroundLoop) -> None:
+        self._session = session
+        self._loop = loop
+
+    def __enter__(self) -> Self:
+        self._loop.run(self._session.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.run(self._session.__aexit__(kind, error, trace))
+
+    @property
+    def execution(self) -> str:
+        """Return the name of the session's record; empty where every call has one of its own."""
+        return self._session.execution
+
+    @property
+    def result(self) -> Result | None:
+        """Return how the session ended; None while it has not."""
+        return self._session.result
+
+    def call(
+        self, function: str = START, *args: Any, timeout: float | None = None, memory: int | None = None
+    ) -> CallResult:
+        """Call a function and return how it ended, as `hibana.Session.call` does."""
+        return self._loop.run(self._session.call(function, *args, timeout=timeout, memory=memory))
+
+    def call_many(
+        self,
+        calls: Iterable[Sequence[Any]],
+        *,
+        timeout: float | None = None,
+        memory: int | None = None,
+        return_errors: bool = False,
+    ) -> list[CallResult | HibanaError]:
+        """Make many calls, `(function, *args)` each, as `hibana.Session.call_many` does."""
+        return self._loop.run(
+            self._session.call_many(calls, timeout=timeout, memory=memory, return_errors=return_errors)
+        )
+
+    def cancel_call(self, call_id: int) -> None:
+        """Cancel a call. On one instance a call that has begun takes the session along."""
+        self._loop.run(self._session.cancel_call(call_id))
+
+    def stdin(self, data: bytes) -> None:
+        """Pass bytes to the stdin of the guest; waits while it reads slower than they come."""
+        self._loop.run(self._session.stdin(data))
+
+    def end_stdin(self) -> None:
+        """End stdin: the guest reads to here."""
+        self._loop.run(self._session.end_stdin())
+
+    def events(self) -> Iterator[SessionEvent]:
+        """Run through everything that happens from now on, up to the end of the session."""
+        return _iterate(aiter(self._session.events()), self._loop)
+
+    def close(self) -> Result | None:
+        """End the session when all is answered and return how it ended. Safe to call twice."""
+        return self._loop.run(self._session.close())
+
+    def cancel(self) -> None:
+        """End the session at once. Works from other threads too."""
+        self._loop.call(self._session.cancel)
 
 
 def _iterate(items: AsyncIterator[T], loop: BackgroundLoop) -> Iterator[T]:
@@ -145,6 +218,10 @@ def _streams(method: Callable[Concatenate[Client, P], EventStream]) -> _Made[P, 
     return _Made(method, SyncEventStream)
 
 
+def _sessions(method: Callable[Concatenate[Client, P], Session]) -> _Made[P, SyncSession]:
+    return _Made(method, SyncSession)
+
+
 def _as(
     method: Callable[Concatenate[Client, P], None],
 ) -> Callable[[Callable[..., None]], Callable[Concatenate[SyncClient, P], None]]:
@@ -197,6 +274,7 @@ class SyncClient:
     download_bytes = _waits(Client.download_bytes)
     run = _waits(Client.run)
     stream = _streams(Client.stream)
+    session = _sessions(Client.session)
     start = _waits(Client.start)
     watch = _streams(Client.watch)
     execution = _waits(Client.execution)

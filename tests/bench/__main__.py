@@ -23,6 +23,7 @@ from tests.bench import (
     raw,
     recording,
     removal,
+    sessions,
     stdout,
     tokens,
     transfers,
@@ -53,6 +54,7 @@ def main() -> int:
         "transfers": transfers.measure,
         "tokens": tokens.measure,
         "values": values.measure,
+        "sessions": sessions.measure,
         "denials": denials.measure,
     }
     chosen = sys.argv[1:] or list(parts)

@@ -20,6 +20,7 @@ from hibana.cli.modules import modules
 from hibana.cli.profiles import profiles
 from hibana.cli.quota import quota
 from hibana.cli.run import RUN_EXAMPLES, RunCommand, run_command
+from hibana.cli.talk import SESSION_EXAMPLES, session_command
 from hibana.cli.upload import UPLOAD_EXAMPLES, inspect_command, upload_command
 
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.command("upload", epilog=UPLOAD_EXAMPLES)(upload_command)
 app.command("inspect", epilog="Example: hibana inspect add.wasm")(inspect_command)
 app.command("run", cls=RunCommand, epilog=RUN_EXAMPLES)(run_command)
+app.command("session", epilog=SESSION_EXAMPLES)(session_command)
 modules.add_typer(changes)
 app.add_typer(modules, name="modules")
 executions.add_typer(history)

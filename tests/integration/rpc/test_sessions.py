@@ -283,3 +283,11 @@ async def test_stdin_is_for_one_instance(caller: Stubs, module: str) -> None:
             await session.end()
 
     assert (await refused(talk())).reason == "STREAM_ORDER"
+
+
+async def test_returned_memory_is_given_back_to_an_instance_that_lives_on(caller: Stubs) -> None:
+    await create(caller, "packed", guest("session_packed"), signatures="echo: func(text: string) -> string\n")
+    async with OpenSession(caller, "user/packed") as session:
+        for i in range(1, 100):
+            assert await session.value(json_call(i, "echo", f"text {i}")) == f"text {i}"
+        assert await session.value(json_call(100, "held")) == 0

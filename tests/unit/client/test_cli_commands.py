@@ -19,6 +19,7 @@ COMMANDS = [
     ["upload"],
     ["inspect"],
     ["run"],
+    ["session"],
     ["modules", "list"],
     ["modules", "show"],
     ["modules", "versions"],

@@ -49,6 +49,9 @@ class CallState:
     """What the guest holds open, where the run has a private directory."""
     objects: list[bytes] | None = None
     """Texts of the objects that JavaScript would hold for it."""
+    recycles: bool = False
+    """Whether the newest object takes the place of the oldest when there are too many: in a session they add up."""
+    _oldest: int = 0
     stdin: Stdin | None = None
     """There where stdin comes while the guest runs; otherwise the engine has all of it."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -80,6 +83,10 @@ class CallState:
     def keep(self, text: bytes) -> int:
         """Keep an object and return its number. Ends the guest when it makes too many."""
         self.objects = self.objects or []
+        if len(self.objects) >= MAX_OBJECTS and self.recycles:
+            place, self._oldest = self._oldest, (self._oldest + 1) % MAX_OBJECTS
+            self.objects[place] = text
+            return FIRST_OBJECT + place
         if len(self.objects) >= MAX_OBJECTS:
             self.abort_message = f"the guest made more than {MAX_OBJECTS} JavaScript objects"
             raise GuestEnded

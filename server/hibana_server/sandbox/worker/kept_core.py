@@ -33,6 +33,7 @@ class KeptCore:
         self._channel = channel
         self._opened = opened
         self._state = state
+        state.recycles = True
         self._loaded: LoadedModule | None = None
         self._linked: wasmtime.InstancePre | None = None
         self._store: Any = None
@@ -168,6 +169,7 @@ class KeptCore:
             loaded,
             self._invoke,
             lambda number: thrown_text(context, self._instance, loaded, state, number),
+            lives_on=True,
         )
         structure, pieces = call_typed(instance, name, typed)
         if not state.output_exceeded:

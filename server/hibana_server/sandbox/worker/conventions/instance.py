@@ -17,7 +17,7 @@ _ZEROS = 64 * 1024
 
 
 class Instance:
-    """An instance that runs. One call at a time; nothing here survives the instance."""
+    """An instance that runs, for one call of it."""
 
     def __init__(
         self,
@@ -26,8 +26,13 @@ class Instance:
         loaded: LoadedModule,
         invoke: Callable[[Function, Any], Failure | None],
         thrown: Callable[[int], str],
+        *,
+        lives_on: bool = False,
     ) -> None:
-        """Take the engine's handles, how a function is called, and what a thrown object's number stands for."""
+        """Take the engine's handles, how a function is called, and what a thrown object's number stands for.
+
+        `lives_on`: whether the instance is called again, so that what it no longer needs has to be given back.
+        """
         self._context = context
         self._instance = instance
         self._loaded = loaded
@@ -35,6 +40,7 @@ class Instance:
         self._extern = ffi.wasmtime_extern_t()
         self._memory: Any = None
         self.thrown = thrown
+        self._lives_on = lives_on
         self._result_bytes = 0
 
     # ------------------------------------------------------------ functions
@@ -72,6 +78,15 @@ class Instance:
         if not isinstance(returned, int):
             raise MissingError(name)
         return returned & WORD
+
+    def give_back(self, name: str, *values: int) -> None:
+        """Give memory back to a guest that lives on, by a function that takes as many of these words as it declares.
+
+        Nothing happens where the guest exports none of this name. Raises FailedError.
+        """
+        if self._lives_on and (function := self._loaded.function(name)) is not None:
+            words = values[: len(function.parameters)]
+            self.call(name, *(each - 2**32 if each >= 2**31 else each for each in words))
 
     def exported_word(self, name: str) -> int | None:
         """Return an exported global of type i32; None where there is none."""

@@ -1,7 +1,7 @@
 """Packed bytes and C strings; `sandbox/shapes/plain.py` tells what they are.
 
 What is passed belongs to the function, which may keep or free it. What is returned is read before anything else
-happens; nothing is given back, since the instance ends with the call.
+happens, and given back to an instance that lives on, in a session, if it exports what frees.
 """
 
 from __future__ import annotations
@@ -64,7 +64,16 @@ class Plain:
             value = instance.text(pointer, returned & WORD)
         else:
             value = instance.read(pointer, returned & WORD, "bytes")
+        if pointer:
+            size = len(value.encode() if isinstance(value, str) else value)
+            _give_back(instance, pointer, size + 1 if self._ended else size)
         return [value] if buffer.optional else value
+
+
+def _give_back(instance: Instance, pointer: int, size: int) -> None:
+    free = next((free for allocate, free in ALLOCATORS if instance.has(allocate)), None)
+    if free is not None:
+        instance.give_back(free, pointer, size)
 
 
 def _place(instance: Instance, data: bytes) -> int:

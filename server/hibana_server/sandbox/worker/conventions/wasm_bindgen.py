@@ -1,7 +1,7 @@
 """wasm-bindgen, old and new; `sandbox/shapes/wasm_bindgen.py` tells how values are laid out.
 
-What is passed belongs to the function, as it does in JavaScript. What is returned is copied; nothing is given back,
-since the instance ends with the call.
+What is passed belongs to the function, as it does in JavaScript. What is returned is copied, and given back to an
+instance that lives on, in a session.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from hibana_server.domain.wit_values import integer_range
 from hibana_server.sandbox.imports import FunctionType
 from hibana_server.sandbox.shapes.scalars import WIDTHS, element_of
 from hibana_server.sandbox.shapes.wasm_bindgen import (
+    FREE,
     MALLOC,
     NO_NUMBER,
     NO_SMALL,
@@ -161,7 +162,10 @@ def _lift_one(instance: Instance, type_: Type, returned: list[Any]) -> Any:
     if type_.kind != "string" and letter is None:
         return lift(type_, returned[0])
     pointer, length = returned[0] & WORD, returned[1] & WORD
+    width = WIDTHS[letter or "B"]
     if type_.kind == "string":
-        return instance.text(pointer, length)
-    data = instance.read(pointer, length * WIDTHS[letter or "B"], "an array")
-    return unpack_elements(type_, data)
+        value: Any = instance.text(pointer, length)
+    else:
+        value = unpack_elements(type_, instance.read(pointer, length * width, "an array"))
+    instance.give_back(FREE, pointer, length * width, width)
+    return value

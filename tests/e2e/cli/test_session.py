@@ -1,0 +1,55 @@
+"""`hibana session`: JSON lines in, JSON lines out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.e2e.cli.conftest import Cli
+
+
+def lines(*told: Any) -> bytes:
+    return "".join(json.dumps(each) + "\n" for each in told).encode()
+
+
+def answers(data: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in data.splitlines()]
+
+
+def test_calls_are_answered_line_by_line(cli: Cli) -> None:
+    done = cli.run(
+        "session",
+        "user/numbers",
+        stdin=lines({"call": "add", "args": [2, 3]}, {"call": "add", "args": [1], "id": "bad"}, {"call": "nothing"}),
+    )
+    first, wrong, third, end = answers(done.stdout)
+    assert (first["id"], first["outcome"], first["values"]) == (1, "ok", [5])
+    assert (wrong["id"], wrong["error"]["reason"]) == ("bad", "ARGUMENTS_INVALID")
+    assert (third["id"], third["outcome"]) == (3, "ok")
+    assert (end["event"], end["outcome"]) == ("end", "ok")
+    assert end["execution"].startswith("executions/")
+    assert done.returncode == 1
+
+
+def test_stdin_of_a_program(cli: Cli) -> None:
+    done = cli.run("session", "user/cat", stdin=lines({"call": "_start"}, {"stdin": "abc"}, {"end_stdin": True}))
+    first, end = answers(done.stdout)
+    assert (first["stdout"], end["outcome"], done.returncode) == ("abc", "ok", 0)
+
+
+def test_an_instance_for_each_call(cli: Cli) -> None:
+    done = cli.run(
+        "session", "user/numbers", "--fresh", stdin=lines(*[{"call": "add", "args": [i, i]} for i in range(50)])
+    )
+    told = answers(done.stdout)
+    assert {each["id"]: each["values"] for each in told[:-1]} == {i + 1: [2 * i] for i in range(50)}
+    assert done.returncode == 0
+
+
+def test_a_line_that_is_no_call_is_a_usage_error(cli: Cli) -> None:
+    for line in (b"nonsense\n", b"[1]\n", b"{}\n"):
+        assert cli.run("session", "user/numbers", stdin=line).returncode == 2
+
+
+def test_a_refused_session_exits_with_3(cli: Cli) -> None:
+    assert cli.run("session", "user/no-such", stdin=b"").returncode == 3
