@@ -75,7 +75,8 @@ if TYPE_CHECKING:
         Upload,
     )
     from hibana.quota_types import Quota, QuotaReport, QuotaUsage
-    from hibana.sessions import CallResult, Session, SessionEvent
+    from hibana.session_types import CallResult, SessionEvent
+    from hibana.sessions import Session
     from hibana.stream import EventStream
     from hibana.sync import SyncClient, SyncEventStream, SyncListing, SyncSession
     from hibana.tokens import Token, TokenFile
@@ -178,6 +179,7 @@ _HOMES = (
     "listing",
     "module_types",
     "quota_types",
+    "session_types",
     "tokens",
     "client",
     "sessions",

@@ -16,7 +16,7 @@ from hibana.keys import KeyCalls
 from hibana.modules import ModuleCalls
 from hibana.quotas import QuotaCalls
 from hibana.raw import RawCalls
-from hibana.sessions import SessionCalls
+from hibana.session_calls import SessionCalls
 from hibana.signatures import Signatures
 from hibana.tokens import Token
 

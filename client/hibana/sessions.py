@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import grpc.aio
 
@@ -15,16 +15,15 @@ from hibana import convert, errors
 from hibana import events as ev
 from hibana.connection import Connection, Retry, Tries, new_request_id
 from hibana.event_messages import simple, started
-from hibana.execution_types import Failure, Outcome, Usage, guest_failed, single
+from hibana.execution_types import Outcome
 from hibana.executions import START
 from hibana.json_messages import build_list, read_list
+from hibana.session_types import CallResult, SessionEvent
 from hibana.signatures import Signatures
 from hibana.status import refusal, translate
 from hibana.v1 import executor_pb2
-from hibana.values import Json, to_json
+from hibana.values import to_json
 
-SESSION_TIMEOUT = 3600.0
-"""Seconds a session may take where no time is asked."""
 OPEN_TIMEOUT = 65.0
 """Seconds in which a session must be open: it may wait for a sandbox."""
 OUTPUT_BYTES = 3 * 1024 * 1024
@@ -35,49 +34,6 @@ _MOST_BYTES = 1024 * 1024
 _EVENTS_AHEAD = 1024
 _PIECE = 1024 * 1024
 """Bytes of stdin in one message at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallResult:
-    """How one call of a session ended, with its output."""
-
-    call_id: int
-    execution: str
-    """Name of the record: the session's, or the call's own where each has an instance of its own."""
-    outcome: Outcome
-    values: tuple[Any, ...]
-    """What the function returned, as Python values of the types in its signature."""
-    json_values: tuple[Json, ...]
-    """The same in the JSON form of the contract."""
-    failure: Failure | None
-    stdout: bytes
-    """The first 3 MiB; `events` tells all."""
-    stderr: bytes
-    usage: Usage
-
-    @property
-    def ok(self) -> bool:
-        """Tell whether the function returned, or the program exited with 0."""
-        return self.outcome is Outcome.OK
-
-    @property
-    def value(self) -> Any:
-        """Return the only result, None where there is none, all of them as a tuple otherwise."""
-        return single(self.values)
-
-    def raise_for_outcome(self) -> CallResult:
-        """Return the result itself if the guest ended OK, raise GuestFailed otherwise."""
-        if not self.ok:
-            raise guest_failed(self.outcome, self.failure, self.execution)
-        return self
-
-
-class SessionEvent(NamedTuple):
-    """Something that happened in a session."""
-
-    call_id: int
-    """Call that it belongs to; 0 for the session itself."""
-    event: ev.Event
 
 
 @dataclass(slots=True)
@@ -417,43 +373,3 @@ def _seen(answer: asyncio.Future[CallResult]) -> None:
     """Take the exception of an answer that nobody waits for any more."""
     if not answer.cancelled():
         answer.exception()
-
-
-class SessionCalls:
-    """The part of the client that opens sessions."""
-
-    _connection: Connection
-    _signatures: Signatures
-
-    def session(
-        self,
-        ref: str,
-        *,
-        fresh: bool = False,
-        argv: Sequence[str] = (),
-        env: Mapping[str, str] | None = None,
-        guest_time: float | None = None,
-        memory: int | None = None,
-        idle_timeout: float | None = None,
-        sensitive_input: bool = False,
-        timeout: float = SESSION_TIMEOUT,
-    ) -> Session:
-        """Keep one instance of a module for several calls: `async with client.session("user/x") as session`.
-
-        With `fresh`, every call gets an instance of its own instead: calls run side by side over one stream, which
-        costs a fraction of as many `run`. `guest_time` bounds the seconds that all calls run together (with `fresh`:
-        each of them), `memory` the instance's bytes; both only lower what is granted. `idle_timeout`: seconds without
-        a call after which the session ends, at most 60. `timeout`: seconds that it may be open.
-        """
-        opening = executor_pb2.SessionOpen(
-            module=ref,
-            argv=argv,
-            env=env or {},
-            limits=convert.call_limits(guest_time, memory),
-            fresh_instance_per_call=fresh,
-            batch_answers=True,
-            sensitive_input=sensitive_input,
-        )
-        if idle_timeout is not None:
-            opening.idle_timeout.CopyFrom(convert.duration(idle_timeout))
-        return Session(self._connection, self._signatures, opening, timeout)

@@ -24,7 +24,8 @@ from hibana.errors import HibanaError
 from hibana.events import Event, Result
 from hibana.executions import START
 from hibana.listing import Listing, Page
-from hibana.sessions import CallResult, Session, SessionEvent
+from hibana.session_types import CallResult, SessionEvent
+from hibana.sessions import Session
 from hibana.stream import EventStream
 
 P = ParamSpec("P")

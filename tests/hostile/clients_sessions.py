@@ -8,7 +8,7 @@ import grpc
 from google.protobuf import duration_pb2
 
 from hibana.v1 import execution_pb2, executor_pb2
-from tests.framework.refusals import refused, unpack
+from tests.framework.refusals import Refusal, refused, unpack
 from tests.framework.sessions import OpenSession, json_call, outcome
 from tests.framework.wasm import wat
 from tests.hostile.cases import CANCELLED, OK, Case, theme
@@ -90,8 +90,9 @@ async def idle_ones(house: House) -> None:
     """Hold as many idle sessions as there may be: the next is refused with a time, everybody else is served."""
     reference = await module(house)
     opened: list[OpenSession] = []
+    told: Refusal | None = None
     try:
-        while True:
+        while told is None:
             session = OpenSession(house.mallory, reference)
             opened.append(session)
             await session.__aenter__()
@@ -99,7 +100,6 @@ async def idle_ones(house: House) -> None:
                 await session.next()
             except grpc.aio.AioRpcError as error:
                 told = unpack(error)
-                break
         assert told.told == ("RESOURCE_EXHAUSTED", "QUEUE_FULL")
         assert told.retry_after
         metrics = await house.metrics()

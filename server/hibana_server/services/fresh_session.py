@@ -314,16 +314,16 @@ class FreshSession(Session):
             task.cancel()
         for lane in list(self._lanes):
             lane.end(outcome)
+        self._close_when_empty()
+
+    def _close_when_empty(self) -> None:
+        """Answer what waits, or was given back, and tell the end when every call is answered."""
         while self._waiting:
             entry = self._out_of_queue()
             entry.cancelled = entry.cancelled or entry.error is None
             self._refuse(entry)
         self._make_room()
-        self._close_when_empty()
-
-    def _close_when_empty(self) -> None:
-        """Tell the end when every call is answered."""
-        if self._inside or self._waiting or self._is_over or self._ending is None:
+        if self._inside or self._is_over or self._ending is None:
             return
         self._is_over = True
         execution = self._holder.execution
