@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hibana_server.domain.executions import Outcome
-from tests.framework.guests import MIB, Bench
+from tests.framework.guests import MIB, Bench, described, wasm
 from tests.framework.wasm import wat
 
 ECHO = "component_echo"
@@ -52,6 +52,13 @@ async def test_memory_of_a_component_is_bounded_by_its_limit(bench: Bench) -> No
 async def test_memory_of_a_component_is_told(bench: Bench) -> None:
     end, _ = await bench.call(ECHO, "", "grow", 319)
     assert 20 * MIB <= end.usage.memory_bytes < 22 * MIB
+
+
+async def test_an_interface_that_only_names_types_need_not_be_provided(bench: Bench) -> None:
+    facts = described(wasm("component_named_types"))
+    assert [(each.module, each.granted) for each in facts.imports] == [("examples:shapes/types@1.0.0", True)]
+    assert facts.findings == ()
+    assert await bench.result("component_named_types", "", "turn", "small") == "large"
 
 
 async def test_parts_of_a_component_pass_values_to_each_other(bench: Bench) -> None:

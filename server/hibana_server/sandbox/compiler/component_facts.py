@@ -129,7 +129,7 @@ def _imports(
         raise LimitPassed("Imports", len(imports), limits.imports)
     for name, item in imports.items():
         kind = _KINDS.get(type(item.ty), "type")
-        verdict = judge_interface(name)
+        verdict = None if _names_types_only(engine, item.ty) else judge_interface(name)
         if kind != "instance" and not isinstance(verdict, NotGranted):
             verdict = NotGranted(f"is a {kind}, not an interface", "Build it with a toolchain for WASI 0.2 (wasip2).")
         granted = not isinstance(verdict, NotGranted)
@@ -138,6 +138,14 @@ def _imports(
             text = f"The import {clean(name)} {verdict.text} (tier {tier.value})."
             findings.append(Finding(Severity.ERROR, "IMPORT_NOT_GRANTED", text, verdict.fix))
     return tuple(shown), tuple(findings)
+
+
+def _names_types_only(engine: wasmtime.Engine, kind: object) -> bool:
+    """Tell whether an interface gives names to types and nothing else: then nobody has to provide it."""
+    if not isinstance(kind, component.ComponentInstanceType):
+        return False
+    named = kind.exports(engine).values()
+    return bool(named) and all(type(each.ty) not in _KINDS for each in named)
 
 
 def _advice(exports: tuple[Export, ...]) -> list[Finding]:
