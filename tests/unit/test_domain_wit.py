@@ -202,3 +202,10 @@ def test_a_type_without_a_value_form_is_refused(type_: str) -> None:
 def test_more_values_than_a_result_holds_are_refused(count: int) -> None:
     with pytest.raises(MismatchError, match="more than"):
         check(read_type("list<s32>"), [0] * (MAX_VALUES + count - 1))
+
+
+@pytest.mark.parametrize("special", ["", '"', "\\", "\n", "\x7f", "\x00", "\u00fc", "\U0001f525", "/", "<"])
+@pytest.mark.parametrize("place", [0, 2500, 5000])
+def test_long_strings_are_spelled_as_json_does(special: str, place: int) -> None:
+    text = "x" * place + special + " ~" * (5000 - place)
+    assert json_text((text,), ("string",)) == json.dumps([text], ensure_ascii=False)
