@@ -38,6 +38,11 @@ class Replay:
             raise FailedPrecondition(
                 "the execution has not ended; wait for its end, or cancel it", reason="EXECUTION_OPEN"
             )
+        if record.session is not None:
+            raise FailedPrecondition(
+                "a session has many calls and what it remembered between them; open one and make them again",
+                reason="INPUT_NOT_KEPT",
+            )
         call = call_again(record, await self._input(record))
         if version:
             call.reference = version

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from google.protobuf import duration_pb2, field_mask_pb2
 
 from hibana.v1 import execution_pb2, executor_pb2, module_pb2, module_registry_pb2, value_pb2
 from tests.framework.refusals import refused
+from tests.framework.server import Server
 from tests.framework.sessions import OpenSession, json_call, outcome
 from tests.framework.stubs import Stubs
 from tests.integration.rpc.conftest import create, guest
@@ -291,3 +294,54 @@ async def test_returned_memory_is_given_back_to_an_instance_that_lives_on(caller
         for i in range(1, 100):
             assert await session.value(json_call(i, "echo", f"text {i}")) == f"text {i}"
         assert await session.value(json_call(100, "held")) == 0
+
+
+async def test_a_session_is_not_replayed(caller: Stubs, module: str) -> None:
+    async with OpenSession(caller, module) as session:
+        await session.value(json_call(1, "count"))
+        await session.rest()
+    refusal = await refused(
+        caller.executor.ReplayExecution(executor_pb2.ReplayExecutionRequest(name=session.execution))
+    )
+    assert refusal.told == ("FAILED_PRECONDITION", "INPUT_NOT_KEPT")
+
+
+async def test_an_execution_that_is_a_session_is_cancelled_by_its_name(caller: Stubs, module: str) -> None:
+    async with OpenSession(caller, module) as session:
+        await session.value(json_call(1, "count"))
+        request = executor_pb2.CancelExecutionRequest(name=session.execution)
+        record = (await caller.executor.CancelExecution(request)).execution
+        assert record.outcome == execution_pb2.OUTCOME_CANCELLED
+        assert (await session.end()).outcome == execution_pb2.OUTCOME_CANCELLED
+
+
+async def test_a_service_that_stops_ends_sessions_when_all_is_answered(tmp_path: Path) -> None:
+    with Server(tmp_path / "data") as server:
+        stubs = server.stubs("alice")
+        await create(stubs, "state", guest("session_state"))
+        kept, fresh = (OpenSession(stubs, "user/state", fresh_instance_per_call=each) for each in (False, True))
+        for session in (kept, fresh):
+            await session.__aenter__()
+            await session.calls(json_call(1, "count"))
+            assert outcome(await session.answer(1)) == "OK"
+        server.terminate()
+        for each in (kept, fresh):
+            assert (await each.end()).failure.code == "SERVICE_UNAVAILABLE"
+        assert await asyncio.to_thread(server.wait) == 0
+        await stubs.close()
+
+
+async def test_a_crash_leaves_a_session_lost(tmp_path: Path) -> None:
+    with Server(tmp_path / "data") as server:
+        stubs = server.stubs("alice")
+        await create(stubs, "state", guest("session_state"))
+        session = OpenSession(stubs, "user/state")
+        await session.__aenter__()
+        await session.value(json_call(1, "count"))
+        await stubs.close()
+        server.kill()
+        server.start()
+        stubs = server.stubs("alice")
+        record = (await stubs.executor.GetExecution(executor_pb2.GetExecutionRequest(name=session.execution))).execution
+        assert record.outcome == execution_pb2.OUTCOME_LOST
+        await stubs.close()
