@@ -117,6 +117,8 @@ class Run:
     """All of it, where the record does not hold it and it is to be kept."""
     arguments: bytes = b""
     """Their JSON text, where the record does not hold it."""
+    _results_text = ""
+    """JSON text of what a function with a binding returned, once it was spelled."""
     bound = False
     """Whether the function has values that may be large (`domain.sandboxes.Binding`)."""
     _keeping: asyncio.Task[None] | None = None
@@ -303,7 +305,8 @@ class Run:
         if self.stdin:
             found[self.execution.input.stdin_sha256] = self.stdin
         if self.bound:
-            texts = (self.arguments, json_text(end.results, self.result_types).encode() if end.results else b"")
+            self._results_text = json_text(end.results, self.result_types) if end.results else ""
+            texts = (self.arguments, self._results_text.encode())
             for text in texts:
                 if RECORDED_BYTES < len(text) <= most:
                     found[hashlib.sha256(text).hexdigest()] = text
@@ -326,7 +329,9 @@ class Run:
         execution.failure = end.failure
         execution.usage = end.usage
         results = self.results = end.results
-        written = text_kept(json_text(results, self.result_types), RECORDED_BYTES) if results else "[]"
+        text = self._results_text or (json_text(results, self.result_types) if results else "[]")
+        self._results_text = ""
+        written = text_kept(text, RECORDED_BYTES)
         execution.output = self._captured(written) if self.stdout or self.stderr else CapturedOutput(written)
         if end.files:
             execution.output.files = self._left(end.files)
