@@ -30,8 +30,11 @@ log = structlog.get_logger(__name__)
 MIN_ARTIFACT_BYTES = 64 * MIB
 ARTIFACT_GROWTH = 16
 """Compiled code is 3 to 5 times the size of its source; far beyond that something is wrong."""
-PATIENCE_SECONDS = 5.0
-"""Wall time that a compile gets beyond twice its CPU time before the machine counts as too busy for it."""
+PATIENCE_SECONDS = 60.0
+"""Wall time that a compile gets beyond twice its CPU time before the machine counts as too busy for it.
+
+It only gets the processor that others leave, so on a busy server this is what large modules live from.
+"""
 
 _SMALLER = "Split its largest functions, build with optimisation, or upload it as an admin module."
 _FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
@@ -156,7 +159,7 @@ class CompileRunner:
             process.kill()
             end = await process.wait()
             if end.status == -signal.SIGKILL:
-                raise _too_slow(end, wall_seconds, policy) from None
+                raise _too_busy() from None
         finally:
             process.kill()
             await process.wait()
@@ -221,10 +224,8 @@ def _budget(text: str, fix: str, *, code: str = "COMPILE_BUDGET") -> Invalid:
     return Invalid(f"{text} {fix}", reason="COMPILE_BUDGET", findings=(Finding(Severity.ERROR, code, text, fix),))
 
 
-def _too_slow(end: ProcessEnd, wall_seconds: float, policy: TierPolicy) -> HibanaError:
-    if end.cpu_seconds < policy.compile_seconds / 4:
-        # The worker hardly ran: that says something about this machine and nothing about the module.
-        return Exhausted(
-            "The machine is too busy to compile now: try again later.", reason="COMPILE_QUEUE_FULL", retry_after=10.0
-        )
-    return _budget(f"Compiling the module takes more than {wall_seconds:g} s.", _SMALLER)
+def _too_busy() -> HibanaError:
+    # Its CPU time was not used up: that says something about this machine and nothing about the module.
+    return Exhausted(
+        "The machine is too busy to compile now: try again later.", reason="COMPILE_QUEUE_FULL", retry_after=10.0
+    )

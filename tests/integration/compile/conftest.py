@@ -13,7 +13,6 @@ import pytest
 
 from hibana_server.domain.sandboxes import Artifact, Compiled
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier, TierPolicy
-from hibana_server.sandbox import compile_runner
 from hibana_server.sandbox.artifacts import ArtifactStore
 from hibana_server.storage.blobs.local import LocalBlobStore
 
@@ -74,12 +73,6 @@ class Lab:
             while not (value := holds()):  # noqa: ASYNC110 - what is waited for is state of another process
                 await asyncio.sleep(0)
         return value
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let compilers take their CPU time on a busy machine too: they only get the processor that others leave."""
-    monkeypatch.setattr(compile_runner, "PATIENCE_SECONDS", 35.0)
 
 
 @pytest.fixture
