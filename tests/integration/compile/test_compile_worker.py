@@ -104,6 +104,18 @@ async def test_refusals(lab: Lab, data: bytes, reason: str, text: str) -> None:
     assert not any(character in error.message for character in "\n\r\x1b")
 
 
+async def test_what_a_refused_module_was_built_for_is_told_first(lab: Lab) -> None:
+    error = await refused(
+        lab, wat('(module (import "env" "memory" (memory 1 2 shared)) (import "napi" "napi_create_function" (func)))')
+    )
+    assert error.reason == "FEATURE_DISABLED"
+    assert [finding.code for finding in error.findings if isinstance(finding, Finding)] == [
+        "KIND_UNSUPPORTED",
+        "FEATURE_DISABLED",
+    ]
+    assert "N-API: it imports napi.napi_create_function" in str(error.findings[0])
+
+
 async def test_bytes_with_another_digest_are_not_compiled(lab: Lab, tmp_path: Path) -> None:
     path = tmp_path / "other"
     path.write_bytes(ADD)

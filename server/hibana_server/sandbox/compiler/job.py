@@ -22,9 +22,12 @@ from hibana_server.sandbox.engine_settings import COMPONENT, profile_of
 from hibana_server.sandbox.gate.component import read_component
 from hibana_server.sandbox.gate.component_bytes import with_bytes
 from hibana_server.sandbox.gate.component_parts import read_parts
+from hibana_server.sandbox.gate.errors import FeatureUsed
 from hibana_server.sandbox.gate.errors import Refused as GateRefused
 from hibana_server.sandbox.gate.header import is_component
+from hibana_server.sandbox.gate.import_names import import_names
 from hibana_server.sandbox.gate.inspect import check_size, inspect
+from hibana_server.sandbox.gate.judgement import unsupported_kind
 from hibana_server.sandbox.gate.limits import limits_of
 from hibana_server.sandbox.gate.memory_export import with_memory_exported
 from hibana_server.sandbox.gate.typing import REASON as WRONG_TYPES
@@ -42,7 +45,7 @@ def run(request: CompileRequest) -> CompileAnswer:
         # Without the pooling allocator: it reserves far more address space than the walls leave.
         compiled = _component(request, data) if is_component(data) else _module(request, data)
     except GateRefused as refused:
-        return Refused(refused.reason, (refused.finding,))
+        return Refused(refused.reason, (*_built_for(request, data, refused), refused.finding))
     except WrongTypesError as wrong:
         return Refused(WRONG_TYPES, wrong.findings)
     except wasmtime.WasmtimeError as error:
@@ -54,6 +57,14 @@ def run(request: CompileRequest) -> CompileAnswer:
     if serialized:
         _write(request.output_fd, memoryview(serialized))
     return Accepted(facts, len(serialized))
+
+
+def _built_for(request: CompileRequest, data: bytes, refused: GateRefused) -> tuple[Finding, ...]:
+    """Say what host a module was built for, where another build of it would not use what is switched off here."""
+    if not isinstance(refused, FeatureUsed) or is_component(data):
+        return ()
+    kind = unsupported_kind(import_names(data, limits_of(request.policy)))
+    return (kind,) if kind else ()
 
 
 def _module(request: CompileRequest, data: bytes) -> tuple[ModuleFacts, bytes | bytearray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from hibana_server.domain.modules import Finding, Import, Severity
@@ -40,7 +40,7 @@ def judge_imports(
     if refused >= MAX_FINDINGS:
         text = f"{refused - MAX_FINDINGS + 1} more imports are not granted; the list of imports marks them."
         findings.append(Finding(Severity.ERROR, "IMPORT_NOT_GRANTED", text, "Remove the imports."))
-    kind = _unsupported_kind(module)
+    kind = unsupported_kind((each.module, each.name) for each in module.imports)
     return tuple(shown), (kind, *findings) if kind else tuple(findings)
 
 
@@ -52,14 +52,15 @@ def _judge(each: RawImport, host_functions: frozenset[str]) -> Granted | NotGran
     return judge_function(each.module, each.name, each.function, host_functions)
 
 
-def _unsupported_kind(module: RawModule) -> Finding | None:
-    """Recognise modules that only run beside JavaScript written for them."""
-    for each in module.imports:
-        if is_glue_module(each.module):
+def unsupported_kind(imports: Iterable[tuple[str, str]]) -> Finding | None:
+    """Recognise by module and name of its imports what only runs beside JavaScript written for it."""
+    for module, name in imports:
+        if is_glue_module(module):
             continue
         for kind in _KINDS:
-            if kind.needs(each.module, each.name):
-                return _unsupported(kind.what, each, kind.fix)
+            if kind.needs(module, name):
+                text = f"The module needs {kind.what}: it imports {clean(module)}.{clean(name)}."
+                return Finding(Severity.ERROR, "KIND_UNSUPPORTED", text, kind.fix)
     return None
 
 
@@ -96,8 +97,3 @@ _KINDS = (
         "Build with GOOS=wasip1 GOARCH=wasm.",
     ),
 )
-
-
-def _unsupported(what: str, each: RawImport, fix: str) -> Finding:
-    text = f"The module needs {what}: it imports {clean(each.module)}.{clean(each.name)}."
-    return Finding(Severity.ERROR, "KIND_UNSUPPORTED", text, fix)
