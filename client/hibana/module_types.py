@@ -40,6 +40,7 @@ class Convention(StrEnum):
     WASI_REACTOR = "wasi_reactor"
     COMPONENT = "component"
     C_STRINGS = "c_strings"
+    BUFFER = "buffer"
     UNKNOWN = "unknown"
 
 

@@ -101,6 +101,10 @@ class _ConventionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Convention
     """A component of the component model, typed by WIT."""
     CONVENTION_C_STRINGS: _Convention.ValueType  # 8
     """Functions take and return pointers to UTF-8 that ends with a zero byte."""
+    CONVENTION_BUFFER: _Convention.ValueType  # 9
+    """Strings and bytes go through a buffer whose address an exported function returns; the note of the export tells
+    which, and its size.
+    """
 
 class Convention(_Convention, metaclass=_ConventionEnumTypeWrapper):
     """How strings, bytes and structured values reach a module's functions. Detected at upload."""
@@ -123,6 +127,10 @@ CONVENTION_COMPONENT: Convention.ValueType  # 7
 """A component of the component model, typed by WIT."""
 CONVENTION_C_STRINGS: Convention.ValueType  # 8
 """Functions take and return pointers to UTF-8 that ends with a zero byte."""
+CONVENTION_BUFFER: Convention.ValueType  # 9
+"""Strings and bytes go through a buffer whose address an exported function returns; the note of the export tells
+which, and its size.
+"""
 Global___Convention: _TypeAlias = Convention  # noqa: Y015
 
 class _Severity:

@@ -28,6 +28,7 @@ class Convention(Word):
     WASI_REACTOR = "wasi_reactor"
     COMPONENT = "component"
     C_STRINGS = "c_strings"
+    BUFFER = "buffer"
 
 
 class Severity(Word):
@@ -73,6 +74,8 @@ class Export:
     """How its values reach it: CORE where parameters and results are numbers as the binary has them."""
     note: str = ""
     """Why it cannot be called, or what is worth knowing about calling it; empty where there is nothing."""
+    form: str = ""
+    """Its buffer, as `sandbox/shapes/buffer.py` writes it; empty in every convention but BUFFER."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ class Binding:
     """Types in WIT spelling."""
     results: tuple[str, ...]
     forms: tuple[str, ...] = ()
-    """For each parameter its `domain.modules.Parameter.form`."""
+    """For each parameter its `domain.modules.Parameter.form`; then that of the export, where it has one."""
 
 
 @dataclass(slots=True)

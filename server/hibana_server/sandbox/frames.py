@@ -46,7 +46,7 @@ class Typed(msgspec.Struct, array_like=True, frozen=True):
     """Types in WIT spelling."""
     results: tuple[str, ...]
     forms: tuple[str, ...]
-    """For each parameter the class of its array, where the type does not say all."""
+    """For each parameter the class of its array, where the type does not say all; then the function's own, if any."""
     arguments: tuple[Any, ...]
 
 

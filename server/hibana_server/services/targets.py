@@ -37,6 +37,7 @@ class Function:
         """How values reach it; None where they are numbers as the binary has them."""
         if export.convention is not Convention.CORE:
             forms = tuple(parameter.form for parameter in export.parameters)
+            forms = (*forms, export.form) if export.form else forms
             self.binding = Binding(export.convention, self.types, self.results, forms)
 
     def values(self, arguments: Arguments) -> tuple[Value, ...]:

@@ -3,6 +3,9 @@
 A name that is no word stands in quotes. `;` between signatures may be left out; `//` begins a comment. Besides WIT's
 types the names of JavaScript's arrays of numbers are understood (`Uint8Array`, `ArrayBuffer`), and `Array<s32>` and
 `StaticArray<s32>`, which say more than `list` in AssemblyScript.
+
+A line `buffer NAME: SIZE` says that in the signatures behind it strings and bytes go through a buffer of the guest's,
+whose address the export NAME returns; a result `list<u8, 32>` then has as many bytes.
 """
 
 from __future__ import annotations
@@ -12,13 +15,14 @@ from dataclasses import dataclass
 
 from hibana_server.domain.wit import Type, TypeReader, TypeSpellingError, read_type
 from hibana_server.sandbox.shapes.assemblyscript import FORMS
+from hibana_server.sandbox.shapes.buffer import MAX_BYTES, Buffer
 
 MAX_SIGNATURES = 2000
 MAX_PARAMETERS = 100
 _TOKEN = re.compile(
     r"(?P<skip>\s+|//[^\n]*|/\*.*?\*/|#[^\n]*)"
     r'|(?P<quoted>"[^"\n]{0,256}")'
-    r"|(?P<name>[A-Za-z_%$][\w$-]*)|(?P<sign>->|[<>(){},:;])",
+    r"|(?P<name>[A-Za-z_%$][\w$-]*)|(?P<number>\d{1,32})|(?P<sign>->|[<>(){},:;])",
     re.ASCII | re.DOTALL,
 )
 _PLAIN_NAME = re.compile(r"[A-Za-z_][\w-]*\Z", re.ASCII)
@@ -47,6 +51,8 @@ class Declared:
     parameters: tuple[Slot, ...]
     result: Slot | None
     line: int
+    buffer: Buffer | None = None
+    """What strings and bytes go through, where the text names one."""
 
 
 def read_signatures(text: str) -> list[Declared]:
@@ -55,7 +61,7 @@ def read_signatures(text: str) -> list[Declared]:
     found: list[Declared] = []
     try:
         while not reader.at_end:
-            if not reader.take(";"):
+            if not reader.take(";") and not reader.buffer():
                 found.append(reader.signature())
             if len(found) > MAX_SIGNATURES:
                 raise TypeSpellingError(f"more than {MAX_SIGNATURES} signatures")
@@ -83,15 +89,54 @@ class _Reader(TypeReader):
             position = match.end()
         super().__init__(tokens)
         self._form = ""
+        self._buffer: Buffer | None = None
 
     @property
     def line(self) -> int:
         """Number of the line that is read."""
         return self._lines[min(self._next, len(self._lines) - 1)] if self._lines else 1
 
+    def buffer(self) -> bool:
+        """Read a line that names a buffer, and tell whether there was one."""
+        if self.peek() != "buffer" or self._tokens[self._next + 1 : self._next + 2] == [":"]:
+            return False
+        self._next += 1
+        name = self._export()
+        self.want(":")
+        self._buffer = Buffer(name, self._bytes())
+        return True
+
     def signature(self) -> Declared:
         """Read one."""
         line = self.line
+        name = self._export()
+        self.want(":")
+        self.want("func")
+        parameters = self._parameters()
+        fixed, result = self._returned() if self.take("->") else (0, None)
+        buffer = self._buffer
+        if fixed and buffer is None:
+            raise TypeSpellingError(f"list<u8, {fixed}> needs a line `buffer NAME: SIZE` before it")
+        return Declared(name, tuple(parameters), result, line, buffer.returning(fixed) if buffer else None)
+
+    def _returned(self) -> tuple[int, Slot]:
+        """Read a result, and of how many bytes it always is: 0 where its type does not say."""
+        if self._tokens[self._next : self._next + 4] != ["list", "<", "u8", ","]:
+            return 0, self._slot("")
+        self._next += 4
+        fixed = self._bytes()
+        self.want(">")
+        return fixed, Slot("", (Type("bytes"),))
+
+    def _bytes(self) -> int:
+        number = self.peek()
+        if not number.isdigit() or not 1 <= int(number) <= MAX_BYTES:
+            raise TypeSpellingError(f"{number!r} is no number of bytes from 1 to {MAX_BYTES}")
+        self._next += 1
+        return int(number)
+
+    def _export(self) -> str:
+        """Read the name of an export."""
         name = self.peek()
         if name.startswith('"'):
             self._next += 1
@@ -103,11 +148,7 @@ class _Reader(TypeReader):
             if not _PLAIN_NAME.match(name.removeprefix("%")):
                 raise TypeSpellingError(f"a name is missing before {name!r}" if name else "a name is missing")
             name = name.removeprefix("%")
-        self.want(":")
-        self.want("func")
-        parameters = self._parameters()
-        result = self._slot("") if self.take("->") else None
-        return Declared(name, tuple(parameters), result, line)
+        return name
 
     def _parameters(self) -> list[Slot]:
         self.want("(")

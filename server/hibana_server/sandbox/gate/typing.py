@@ -13,7 +13,7 @@ from hibana_server.sandbox.gate.declarations import looks_like_declarations, rea
 from hibana_server.sandbox.gate.judgement import MAX_FINDINGS
 from hibana_server.sandbox.gate.signatures import Declared, SignaturesWrongError, Slot, read_signatures
 from hibana_server.sandbox.imports import FunctionType
-from hibana_server.sandbox.shapes import assemblyscript, plain, wasm_bindgen
+from hibana_server.sandbox.shapes import assemblyscript, buffer, plain, wasm_bindgen
 
 REASON = "SIGNATURES_INVALID"
 _CORE = {"s32": "i32", "s64": "i64"}
@@ -45,12 +45,17 @@ def with_types(facts: ModuleFacts, text: str) -> ModuleFacts:
         raise WrongTypesError((_wrong(f"The types are not understood: {error}."),)) from None
     exports = {export.name: export for export in facts.exports}
     functions = frozenset(exports)
+    getters = {export.name: _core_type(export) for export in facts.exports}
     if wasm_bindgen.malloc_of((export.name, _core_type(export)) for export in facts.exports):
         functions |= {wasm_bindgen.MALLOC}
     wrong: list[Finding] = []
     for each in declared:
         try:
-            exports[each.name] = _typed(each, exports.get(each.name), facts.convention, functions)
+            found = exports.get(each.name)
+            if _uses_buffer(each):
+                exports[each.name] = _through_buffer(each, found, getters)
+            else:
+                exports[each.name] = _typed(each, found, facts.convention, functions)
         except ValueError as error:
             wrong.append(_wrong(f"Line {each.line} of the types: {clean(each.name)} {error}."))
     if wrong:
@@ -116,6 +121,30 @@ def _typed(declared: Declared, export: Export | None, convention: Convention, fu
     if problem.endswith("types"):
         problem += ": " + _explain(_CANDIDATES.get(convention, _PLAIN)[0], declared, core, functions)
     raise ValueError(problem)
+
+
+def _uses_buffer(declared: Declared) -> bool:
+    slots = (*declared.parameters, *([declared.result] if declared.result else []))
+    return declared.buffer is not None and any(map(buffer.passes, (type_ for slot in slots for type_ in slot.types)))
+
+
+def _through_buffer(declared: Declared, export: Export | None, functions: dict[str, FunctionType]) -> Export:
+    """Return an export with its types. Raises ValueError that completes "the function ..."."""
+    named = declared.buffer
+    if export is None or named is None:
+        raise ValueError("is not exported by the module")
+    getter = functions.get(named.function)
+    if getter is None:
+        raise ValueError(f"has a buffer of {clean(named.function)}, which is not exported by the module")
+    parameters = tuple(slot.types[0] for slot in declared.parameters)
+    results = () if declared.result is None else declared.result.types
+    wrong = buffer.mismatch(named, parameters, results, functions[export.name], getter)
+    if wrong is not None:
+        raise ValueError(f"does not have these types: {wrong}")
+    where = f"at the address that {clean(named.function)} returns"
+    note = f"strings and bytes go through a buffer of {named.size} bytes, {where}"
+    bound = _bound(export, Convention.BUFFER, declared.parameters, parameters, results)
+    return replace(bound, form=named.form(), note=note)
 
 
 def _core_type(export: Export) -> FunctionType:

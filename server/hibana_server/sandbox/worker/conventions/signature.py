@@ -14,4 +14,4 @@ class Signature:
     parameters: tuple[Type, ...]
     results: tuple[Type, ...]
     forms: tuple[str, ...]
-    """For each parameter the class of its array, empty where the type says all."""
+    """For each parameter the class of its array, empty where the type says all; then the function's own, if any."""

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from hibana_server.domain.modules import Convention
 from hibana_server.sandbox.worker.conventions.assemblyscript import AssemblyScript
+from hibana_server.sandbox.worker.conventions.buffer import ThroughBuffer
 from hibana_server.sandbox.worker.conventions.instance import Instance
 from hibana_server.sandbox.worker.conventions.plain import Plain
 from hibana_server.sandbox.worker.conventions.signature import Signature
@@ -29,4 +30,5 @@ CONVENTIONS: Mapping[str, Calls] = {
     Convention.C_STRINGS.value: Plain(Convention.C_STRINGS),
     Convention.WASM_BINDGEN.value: WasmBindgen(),
     Convention.ASSEMBLYSCRIPT.value: AssemblyScript(),
+    Convention.BUFFER.value: ThroughBuffer(),
 }
