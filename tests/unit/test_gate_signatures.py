@@ -175,19 +175,66 @@ def test_comments_of_assemblyscript_tell_its_own_types() -> None:
     assert [each.name for each in export.parameters] == ["a", "b", "c"]
 
 
-def test_what_needs_an_object_is_not_callable_and_says_why() -> None:
+def test_classes_are_typed_by_what_they_have() -> None:
     text = """
-      export class Image { free(): void; constructor(raw: Uint8Array); width(): number; }
+      export class Image {
+        private constructor();
+        free(): void;
+        [Symbol.dispose](): void;
+        constructor(raw: Uint8Array);
+        /** How wide; a width(): string; it is not. */
+        static from(text: string): Image | undefined;
+        width(): number;
+        readonly level: number;
+        get ratio(): number;
+        mix(other: Image, ...rest: any[]): Image;
+        over(other?: Image): Image;
+      }
       export function f(image: Image, level: number): void;
       export function g(a: string): string;
     """
     module = BINDGEN + MEMORY + function("f", "i32 i32 -> ") + function("g", "i32 i32 i32 -> ")
     module += function("image_new", "i32 i32 -> i32") + function("image_width", "i32 -> i32")
-    facts = with_types(described(module), text)
-    found = {export.name: export for export in facts.exports}
-    assert [found[name].callable for name in ("f", "g", "image_new", "image_width")] == [False, True, False, False]
-    assert "image (Image)" in found["f"].note
-    assert "class" in found["image_width"].note
+    module += function("image_from", "i32 i32 -> i32") + function("__wbg_get_image_level", "i32 -> f64")
+    module += function("image_over", "i32 i32 -> i32") + function("__wbg_image_free", "i32 i32 -> ")
+    found = {export.name: export for export in with_types(described(module), text).exports}
+    assert {
+        name: spelled(found[name]).partition(": ")[2].removesuffix(" -> ") for name in found if found[name].note
+    } == {
+        "f": "(borrow<Image>, s32)",
+        "image_new": "(list<u8>) -> own<Image>",
+        "image_width": "(borrow<Image>) -> s32",
+        "image_from": "(string) -> option<own<Image>>",
+        "__wbg_get_image_level": "(borrow<Image>) -> f64",
+        "image_over": "(borrow<Image>, option<own<Image>>) -> own<Image>",
+        "__wbg_image_free": "(own<Image>)",
+    }
+    assert all(each.callable and "session" in each.note for each in found.values() if each.note)
+    assert found["g"].callable
+
+
+def test_a_list_says_which_objects_are_given_away() -> None:
+    module = BINDGEN + MEMORY + function("f", "i32 i32 -> ") + function("__wbg_image_free", "i32 -> ")
+    found = with_types(described(module), "f: func(a: borrow<Image>, b: own<Image>)").exports
+    assert {spelled(each) for each in found if each.note} == {
+        "wasm_bindgen: (borrow<Image>, own<Image>) -> ",
+        "wasm_bindgen: (own<Image>) -> ",
+    }
+
+
+def test_what_needs_javascript_is_not_callable_and_says_why() -> None:
+    text = "export function f(canvas: HTMLCanvasElement, level: number): void;"
+    found = {each.name: each for each in with_types(described(BINDGEN + function("f", "i32 i32 -> ")), text).exports}
+    assert not found["f"].callable
+    assert "canvas (HTMLCanvasElement)" in found["f"].note
+
+
+def test_a_member_that_its_function_cannot_be_is_refused() -> None:
+    with pytest.raises(WrongTypesError) as wrong:
+        with_types(
+            described(BINDGEN + function("image_width", "i64 -> i32")), "export class Image { width(): number; }"
+        )
+    assert "image_width" in wrong.value.findings[0].text
 
 
 WRONG = [

@@ -66,6 +66,10 @@ class Limits:
     output_bytes: int
 
 
+HANDLE_INVALID, HANDLES_FULL = "HANDLE_INVALID", "HANDLES_FULL"
+"""Codes of calls of a session that its sandbox refused: an object that is not there, or as many as may be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why an execution did not end OK."""

@@ -15,6 +15,7 @@ from hibana_server.domain.files import Directory
 from hibana_server.domain.modules import Convention, ModuleFacts
 from hibana_server.domain.ports import BlobStore
 from hibana_server.domain.tiers import Tier, TierPolicy
+from hibana_server.domain.wit import holds_handles
 
 if TYPE_CHECKING:
     from hibana_server.domain.leases import Lease, LeaseJob, LeaseSink
@@ -81,6 +82,11 @@ class Binding:
     results: tuple[str, ...]
     forms: tuple[str, ...] = ()
     """For each parameter its `domain.modules.Parameter.form`; then that of the export, where it has one."""
+
+    @property
+    def on_objects(self) -> bool:
+        """Tell whether it takes or returns objects, which live in a session that keeps its instance."""
+        return holds_handles(self.parameters + self.results)
 
 
 @dataclass(slots=True)

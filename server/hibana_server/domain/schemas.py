@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from hibana_server.domain.modules import Convention, Export
-from hibana_server.domain.wit import BITS, Type, read_type
+from hibana_server.domain.wit import BITS, HANDLES, Type, read_type
 from hibana_server.domain.wit_json import SAFE_INTEGER, wraps_some
 from hibana_server.domain.wit_values import integer_range
 
@@ -117,7 +117,9 @@ def _record(type_: Type) -> dict[str, object]:
 
 
 def _choice(type_: Type) -> dict[str, object]:
-    """Return the schema of an option, a result or a variant."""
+    """Return the schema of an option, a result, a variant or a handle."""
+    if type_.kind in HANDLES:
+        return _integer("u64")
     if type_.kind == "option":
         inner = _of(type_.item())
         return {"anyOf": [{"type": "null"}, _field("some", inner) if wraps_some(type_.item()) else inner]}

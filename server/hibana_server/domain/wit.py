@@ -7,6 +7,7 @@ spelled out: `record { x: s32, y: s32 }`, `variant { none, some(string) }`, `enu
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,6 +25,8 @@ BITS = {"s8": 8, "u8": 8, "s16": 16, "u16": 16, "s32": 32, "u32": 32, "s64": 64,
 
 _TOKEN = re.compile(r"\s*(?:([A-Za-z_%][\w-]*)|([<>(){},:]))", re.ASCII)
 _NAMED = frozenset({"record", "variant", "enum", "flags"})
+HANDLES = frozenset({"own", "borrow"})
+"""Kinds of values that name an object in the guest: given away with the value, or lent for a call."""
 
 
 class TypeSpellingError(ValueError):
@@ -32,9 +35,10 @@ class TypeSpellingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """A type. `kind` is a primitive's name, or one of bytes, list, tuple, record, variant, enum, flags, option, result.
+    """A type. `kind` is a primitive's name, or one of the others.
 
-    `list<u8>` has the kind bytes, and no items.
+    These are bytes, list, tuple, record, variant, enum, flags, option, result, own and borrow. `list<u8>` has the kind
+    bytes, and no items.
     """
 
     kind: str
@@ -42,7 +46,7 @@ class Type:
     """Of list and option the element; of tuple and record each field; of variant each payload, None where a case has
     none; of result the payloads of ok and error, None where a side has none."""
     names: tuple[str, ...] = ()
-    """Of fields, cases or flags."""
+    """Of fields, cases or flags; of own and borrow the one name of the class."""
 
     def item(self, index: int = 0) -> Type:
         """Return an item that is there."""
@@ -50,6 +54,12 @@ class Type:
         if found is None:
             raise LookupError("the item has no type")
         return found
+
+    @property
+    def is_handle(self) -> bool:
+        """Tell whether its values are handles of objects, or none."""
+        kind = self.item().kind if self.kind == "option" else self.kind
+        return kind in HANDLES
 
     def spell(self) -> str:  # noqa: PLR0911 - one for each form
         """Write the type."""
@@ -66,6 +76,8 @@ class Type:
             case "variant":
                 cases = zip(self.names, self.items, strict=True)
                 return f"variant {{ {', '.join(f'{n}({t.spell()})' if t else n for n, t in cases)} }}"
+            case "own" | "borrow":
+                return f"{self.kind}<{self.names[0]}>"
             case "enum" | "flags":
                 return f"{self.kind} {{ {', '.join(self.names)} }}"
             case _:
@@ -85,6 +97,11 @@ def read_type(text: str) -> Type:
     found = reader.type()
     reader.end()
     return found
+
+
+def holds_handles(spelled: Iterable[str]) -> bool:
+    """Tell whether values of these types hold handles, which mean nothing outside of their session."""
+    return any("own<" in each or "borrow<" in each for each in spelled)
 
 
 def _tokens(text: str) -> list[str]:
@@ -152,8 +169,8 @@ class TypeReader:
             return Type(name)
         if name in _NAMED:
             return self._named(name, depth)
-        if name == "result":
-            return self._result(depth)
+        if name == "result" or name in HANDLES:
+            return self._handle(name) if name in HANDLES else self._result(depth)
         known = self.other(name, depth)
         if known is not None:
             return known
@@ -172,6 +189,12 @@ class TypeReader:
         """Read a type of another grammar that begins with this name; None where there is none. For subclasses."""
         del name, depth
         return None
+
+    def _handle(self, kind: str) -> Type:
+        self.want("<")
+        class_ = self.name()
+        self.want(">")
+        return Type(kind, (), (class_,))
 
     def _result(self, depth: int) -> Type:
         if not self.take("<"):

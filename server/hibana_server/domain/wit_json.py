@@ -1,6 +1,7 @@
 """The JSON form of values of WIT types, both ways.
 
-64-bit integers are decimal strings (numbers are accepted below 2^53), NaN and the infinities strings, list<u8> base64.
+64-bit integers and handles are decimal strings (numbers are accepted below 2^53), NaN and the infinities strings,
+list<u8> base64.
 A record is an object; a variant `{"case": payload}`, or `"case"` where the case has no payload; an option null or the
 value (`{"some": value}` where the value itself may be null); a result `{"ok": value}` or `{"err": value}`.
 """
@@ -81,6 +82,10 @@ def _integer(value: Json, where: str) -> int:
     if abs(int(value)) > SAFE_INTEGER:
         raise MismatchError(where, "is beyond 2^53 - 1, where JSON numbers lose digits; use a decimal string")
     return int(value)
+
+
+def _handle(_type: Type, value: Json, where: str) -> int:
+    return check_integer("u64", _integer(value, where), where)
 
 
 def _bool(_type: Type, value: Json, where: str) -> bool:
@@ -202,6 +207,8 @@ _READERS: dict[str, Callable[[Type, Json, str], Any]] = {
     "option": _option,
     "result": _result,
     "flags": _flags,
+    "own": _handle,
+    "borrow": _handle,
 }
 
 
@@ -211,7 +218,7 @@ _READERS: dict[str, Callable[[Type, Json, str], Any]] = {
 def to_json(type_: Type, value: Any) -> Json:  # noqa: PLR0911 - one for each kind
     """Return the JSON form of a value."""
     match type_.kind:
-        case "s64" | "u64":
+        case "s64" | "u64" | "own" | "borrow":
             return str(value)
         case "f32" | "f64":
             if math.isfinite(value):

@@ -2,7 +2,8 @@
 
 bool, int, float; str for char, string and the name of an enumeration's case; bytes for list<u8>; list for list and
 tuple; dict for records; `[name, payload]` for variants; `[value]` or None for options; `[is_error, payload]` for
-results; the list of names that are set for flags. MessagePack carries all of these as they are.
+results; the list of names that are set for flags; the number of a handle for own and borrow.
+MessagePack carries all of these as they are.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, cast
 
-from hibana_server.domain.wit import BITS, Type
+from hibana_server.domain.wit import BITS, HANDLES, Type
 
 MAX_VALUES = 50_000
 """Values in one argument or result, those inside of others counted too; bulk is one value as string or list<u8>."""
@@ -88,6 +89,10 @@ def from_typed(type_: Type, kind: str, value: Any, where: str = "") -> Any:
         if kind != wanted:
             raise _wants(where, wanted, kind)
         return check_integer(type_.kind, value, where)
+    if type_.kind in HANDLES:
+        if kind != "handle":
+            raise _wants(where, "handle", kind)
+        return value
     if kind != type_.kind:
         raise _wants(where, type_.kind, kind)
     reader = _TYPED.get(kind)
@@ -256,6 +261,10 @@ def _is_result(type_: Type, value: object, left: list[int]) -> bool:
     return _is_payload(type_.items[1 if value[0] else 0], value[1], left)
 
 
+def _is_handle(_type: Type, value: object, _left: list[int]) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**64
+
+
 def _is_flags(type_: Type, value: object, _left: list[int]) -> bool:
     return isinstance(value, list) and value == [name for name in type_.names if name in value]
 
@@ -275,4 +284,6 @@ _FORMS: dict[str, Callable[[Type, object, list[int]], bool]] = {
     "option": _is_option,
     "result": _is_result,
     "flags": _is_flags,
+    "own": _is_handle,
+    "borrow": _is_handle,
 }

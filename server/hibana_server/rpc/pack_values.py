@@ -11,7 +11,7 @@ from google.protobuf import struct_pb2
 from hibana.v1 import execution_pb2, executor_pb2, value_pb2
 from hibana_server.domain.errors import Invalid
 from hibana_server.domain.values import CORE_TYPES, Arguments, JsonArguments, TypedArguments, Value, to_json
-from hibana_server.domain.wit import Type, read_type
+from hibana_server.domain.wit import HANDLES, Type, read_type
 from hibana_server.domain.wit_json import Json
 from hibana_server.domain.wit_values import MAX_VALUES, Typed
 
@@ -179,6 +179,7 @@ _PACKERS: dict[str, Callable[[value_pb2.Value, Type, Any], None]] = {
 _SCALAR_FIELDS = {
     **{kind: f"{kind}_value" for kind in ("bool", "s64", "u64", "f32", "f64", "char", "string", "bytes", "enum")},
     **dict.fromkeys(("s8", "s16", "s32"), "s32_value"),
+    **dict.fromkeys(HANDLES, "handle_value"),
     **dict.fromkeys(("u8", "u16", "u32"), "u32_value"),
 }
 

@@ -8,7 +8,16 @@ from typing import Any, Protocol
 
 import structlog
 
-from hibana_server.domain.executions import Failure, Limits, Outcome, Output, RunEnd, Usage
+from hibana_server.domain.executions import (
+    HANDLE_INVALID,
+    HANDLES_FULL,
+    Failure,
+    Limits,
+    Outcome,
+    Output,
+    RunEnd,
+    Usage,
+)
 from hibana_server.domain.sandboxes import Job, TypedCall
 from hibana_server.domain.text import clean, cut_utf8
 from hibana_server.domain.wit import read_type
@@ -24,6 +33,7 @@ _MAX_THREADS = 8
 """Threads of a worker that may use CPU time at once: its own, the deadline's and those of WASI."""
 _FROM_WORKER = {o.value: o for o in Outcome if o is not Outcome.CANCELLED}
 """Outcomes a worker can know of."""
+_REFUSALS = frozenset({HANDLE_INVALID, HANDLES_FULL})
 _NOTHING: list[Output] = []
 _TAG_AT = HEADER.size + 1
 """Where a frame's tag stands, behind its length and the head of its array."""
@@ -157,7 +167,9 @@ def take_bulk(held: bytearray, frame: Bulk, job: Asked) -> None:
 
 def read_end(done: Done, job: Asked, held: bytes | bytearray, elapsed_ns: int) -> RunEnd:
     """Return the end that a frame tells, everything in it checked and bounded. Raises ProtocolError."""
-    outcome = _FROM_WORKER.get(done.outcome)
+    outcome: Outcome | None = _FROM_WORKER.get(done.outcome)
+    if outcome is None and done.code in _REFUSALS and job.typed is not None and job.typed.binding.on_objects:
+        outcome = Outcome.CANCELLED  # in a session, of handles that only its worker knows
     if outcome is None or (outcome is Outcome.BAD_OUTPUT and job.typed is None):
         raise ProtocolError("an outcome that no worker knows of")
     usage = Usage(

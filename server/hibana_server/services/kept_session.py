@@ -12,8 +12,10 @@ from collections import deque
 from collections.abc import Sequence
 from typing import cast
 
-from hibana_server.domain.errors import HibanaError
+from hibana_server.domain.errors import FailedPrecondition, HibanaError, Invalid
 from hibana_server.domain.executions import (
+    HANDLE_INVALID,
+    HANDLES_FULL,
     Execution,
     Failure,
     Outcome,
@@ -38,6 +40,7 @@ from hibana_server.services.session_calls import (
     Begun,
     CallEnded,
     Entry,
+    Refused,
     SessionEnded,
     Wrote,
     not_run,
@@ -49,6 +52,7 @@ AHEAD = 64
 AHEAD_BYTES = 1024 * 1024
 _NOTICE_SECONDS = 0.1
 """Time in which a sandbox gives back a call that was cancelled and has not begun."""
+_REFUSALS = frozenset({HANDLE_INVALID, HANDLES_FULL})
 _CALL_TEXT = 4096
 """Bytes of arguments, and of results, past which the record names those of one call instead of holding them."""
 _MESSAGES = {
@@ -250,7 +254,10 @@ class KeptSession(Session):
                 told, end = entry_end, None
             if told is not None:
                 del self._entries[entry.asked.call_id]
-                self._tell_end(entry, told)
+                if told.failure is not None and told.failure.code in _REFUSALS and told.outcome is Outcome.CANCELLED:
+                    self._outbox.put(Refused(entry.asked.call_id, _refusal(told.failure)))
+                else:
+                    self._tell_end(entry, told)
 
     def _tell_end(self, entry: Entry, end: RunEnd) -> None:
         self._active = time.monotonic()
@@ -351,6 +358,13 @@ class KeptSession(Session):
             index = self.execution.events
             self._outbox.put(SessionEnded(index.last if index is not None else 0, self.execution))
         self._outbox.close()
+
+
+def _refusal(failure: Failure) -> HibanaError:
+    """Make the refusal of a call whose handles its sandbox does not know."""
+    if failure.code == HANDLES_FULL:
+        return FailedPrecondition(failure.message)
+    return Invalid(failure.message, reason="ARGUMENTS_INVALID")
 
 
 def _behind(outcome: Outcome) -> RunEnd:

@@ -188,7 +188,9 @@ class Session(ABC):
             self._account.check_cpu()
             if isinstance(asked.arguments, HibanaError):
                 raise asked.arguments
-            entry.function = function = self._target.function(asked.function or DEFAULT_FUNCTION)
+            entry.function = function = self._target.function(
+                asked.function or DEFAULT_FUNCTION, kept=not self._opening.fresh
+            )
             entry.arguments = function.values(asked.arguments)
         except HibanaError as error:
             entry.error = error

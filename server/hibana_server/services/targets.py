@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hibana_server.domain.errors import NotFound
+from hibana_server.domain.errors import FailedPrecondition, NotFound
 from hibana_server.domain.executions import Limits
 from hibana_server.domain.modules import Convention, Export, Module, ModuleFacts, ModuleVersion
 from hibana_server.domain.references import spell
@@ -25,7 +25,7 @@ _OWN_KINDS = {**{type_: type_ for type_ in (*CORE_TYPES, "bool", "u32", "u64", "
 class Function:
     """An exported function that can be called."""
 
-    __slots__ = ("_kinds", "binding", "export", "results", "types")
+    __slots__ = ("_kinds", "binding", "export", "in_session", "results", "types")
 
     def __init__(self, export: Export) -> None:
         self.export = export
@@ -39,6 +39,8 @@ class Function:
             forms = tuple(parameter.form for parameter in export.parameters)
             forms = (*forms, export.form) if export.form else forms
             self.binding = Binding(export.convention, self.types, self.results, forms)
+        self.in_session = self.binding is not None and self.binding.on_objects
+        """Whether it can be called in a session that keeps its instance alone."""
 
     def values(self, arguments: Arguments) -> tuple[Value, ...]:
         """Turn arguments into values that fit. Raises Invalid(ARGUMENTS_INVALID) naming the index."""
@@ -89,11 +91,20 @@ class Target:
             self._claims[caller] = claim
         return claim
 
-    def function(self, name: str) -> Function:
-        """Return the exported function to call. Raises NotFound(FUNCTION_NOT_FOUND) with those that are there."""
+    def function(self, name: str, *, kept: bool = False) -> Function:
+        """Return the exported function to call, in an instance that is `kept` for other calls or in one of its own.
+
+        Raises NotFound(FUNCTION_NOT_FOUND) with those that are there; FailedPrecondition for a function on objects
+        where the instance is not kept.
+        """
         function = self._functions.get(name)
         if function is None:
             function = self._functions[name] = Function(find_function(self.version.facts, name))
+        if function.in_session and not kept:
+            raise FailedPrecondition(
+                f"{cut_utf8(signature(function.export), 300)} is about objects, which live in a session: call it in "
+                "Executor.Session (`hibana session`) without fresh_instance_per_call",
+            )
         return function
 
 

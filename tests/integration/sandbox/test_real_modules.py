@@ -13,7 +13,7 @@ from hibana_server.domain.executions import Outcome
 from hibana_server.domain.modules import Severity
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier
 from hibana_server.sandbox.gate.inspect import inspect
-from tests.framework.guests import Bench
+from tests.framework.guests import Bench, typed
 from tools.modules import ASSEMBLYSCRIPT, package
 
 pytestmark = pytest.mark.needs_modules
@@ -65,9 +65,13 @@ async def test_photon_reads_base64(bench: Bench, photon: tuple[str, str, str]) -
 
 
 @pytest.mark.parametrize("photon", PHOTONS, ids=lambda photon: photon[0])
-async def test_photons_pictures_wait_for_sessions(bench: Bench, photon: tuple[str, str, str]) -> None:
-    with pytest.raises(AssertionError, match="PhotonImage"):
-        await bench.call(*module(*photon), "grayscale", 1)
+def test_photon_tells_what_it_needs_sessions_and_browsers_for(photon: tuple[str, str, str]) -> None:
+    facts = typed(*module(*photon))
+    found = {export.name: export for export in facts.exports}
+    assert "session" in found["grayscale"].note
+    assert found["resize"].results == ("own<PhotonImage>",)
+    assert "HTMLCanvasElement" in found["open_image"].note
+    assert not found["open_image"].callable
 
 
 def compiled() -> tuple[bytes, str]:

@@ -37,6 +37,9 @@ _HELPERS = frozenset({"initSync", "init", "__wbg_init", "__wbg_set_wasm"})
 """Functions of the generated JavaScript itself."""
 _NUMBER = tuple(map(read_type, ("s32", "f64", "f32")))
 _OPTIONAL_NUMBER = tuple(map(read_type, ("option<f64>", "option<s32>", "option<f32>")))
+_MODIFIERS = frozenset({"static", "readonly", "private", "protected", "public", "get", "set", "async"})
+_NAME_ENDS = frozenset({"(", ":", "?", ";"})
+"""What follows a member's name; a modifier is followed by another word."""
 _NOTHING = frozenset({"undefined", "null", "void"})
 _OWN = {
     **{f"i{bits}": f"s{bits}" for bits in (8, 16, 32, 64)},
@@ -56,8 +59,9 @@ class Declarations:
     """What a file declares."""
 
     functions: list[Declared] = field(default_factory=list)
-    classes: dict[str, list[str]] = field(default_factory=dict)
-    """Names of classes and of their methods."""
+    members: list[Declared] = field(default_factory=list)
+    """What classes have, by the names of the functions that wasm-bindgen makes of it; some are alternatives."""
+    classes: set[str] = field(default_factory=set)
     enums: set[str] = field(default_factory=set)
 
 
@@ -75,16 +79,14 @@ def read_declarations(text: str) -> Declarations:
         if len(found.functions) > MAX_SIGNATURES:
             raise SignaturesWrongError(f"more than {MAX_SIGNATURES} functions")
     enums = found.enums
-    found.functions = [
-        Declared(
-            each.name,
-            tuple(_with_enums(slot, enums) for slot in each.parameters),
-            None if each.result is None else _with_enums(each.result, enums),
-            each.line,
-        )
-        for each in found.functions
-    ]
+    found.functions = [_of_numbers(each, enums) for each in found.functions]
+    found.members = [_of_numbers(each, enums) for each in found.members]
     return found
+
+
+def _of_numbers(each: Declared, enums: set[str]) -> Declared:
+    parameters = tuple(_with_enums(slot, enums) for slot in each.parameters)
+    return Declared(each.name, parameters, None if each.result is None else _with_enums(each.result, enums), each.line)
 
 
 def _with_enums(slot: Slot, enums: set[str]) -> Slot:
@@ -147,7 +149,8 @@ class _Reader:
                 found.functions.append(declared)
         elif self._take("class"):
             name = self._peek()
-            found.classes[name] = self._methods()
+            found.classes.add(name)
+            self._members(name, found.members)
         elif self._take("enum"):
             found.enums.add(self._peek())
             self._skip()
@@ -190,21 +193,69 @@ class _Reader:
             raise self._wrong("the file ends in the middle of a function")
         return words
 
-    def _methods(self) -> list[str]:
-        """Read a class and return the names of its methods."""
-        names: list[str] = []
+    def _members(self, class_: str, found: list[Declared]) -> None:
+        """Read a class. What is none of what wasm-bindgen writes is skipped."""
         while not self.at_end and self._peek() != "{":
             self._next += 1
+        self._next += 1
+        this = Slot("self", (), problem=class_)
+        prefix = class_.lower()
+        while not self.at_end and not self._take("}"):
+            line, doc = self._lines[self._next], self._docs.get(self._next, "")
+            static = unlike = False
+            while self._peek() in _MODIFIERS and self._following() not in _NAME_ENDS:
+                static = static or self._peek() == "static"
+                unlike = unlike or self._peek() in {"get", "set", "private"}
+                self._next += 1
+            name = self._peek()
+            self._next += 1
+            each = self._method(name, doc, line)
+            if each is not None:
+                if unlike or name == "free":
+                    continue
+                if name == "constructor":
+                    found.append(Declared(f"{prefix}_new", each.parameters, Slot("", (), problem=class_), line))
+                else:
+                    given = each.parameters if static else (this, *each.parameters)
+                    found.append(Declared(f"{prefix}_{name}", given, each.result, line))
+            elif self._peek() == ":" and name.isidentifier() and not static:
+                self._next += 1
+                words = self._type_words(";", "}")
+                self._take(";")
+                got, set_to = _slot("", words, {}), _slot(name, words, {})
+                found += (Declared(f"{each}_{name}", (this,), got, line) for each in (f"__wbg_get_{prefix}", prefix))
+                found += (
+                    Declared(f"{each}_{name}", (this, set_to), None, line)
+                    for each in (f"__wbg_set_{prefix}", f"{prefix}_set")
+                )
+            else:
+                self._skip_member()
+            if len(found) > 4 * MAX_SIGNATURES:
+                raise self._wrong(f"more than {MAX_SIGNATURES} members of classes")
+
+    def _method(self, name: str, doc: str, line: int) -> Declared | None:
+        """Read the rest of a method; None where it is none, or written as wasm-bindgen does not."""
+        before = self._next
+        if self._peek() != "(" or not name.isidentifier():
+            return None
+        try:
+            return self._function(name, doc, line)
+        except SignaturesWrongError:
+            self._next = before
+            return None
+
+    def _following(self) -> str:
+        return self._tokens[self._next + 1] if self._next + 1 < len(self._tokens) else ""
+
+    def _skip_member(self) -> None:
+        """Skip to behind the next `;` outside of all brackets, or to the bracket that ends the class."""
         depth = 0
-        while not self.at_end:
+        while not self.at_end and (depth or self._peek() != "}"):
             word = self._peek()
             self._next += 1
             depth += (word in _OPEN) - (word in _CLOSE)
-            if not depth:
-                break
-            if depth == 1 and self._peek() == "(" and len(names) < MAX_SIGNATURES:
-                names.append(word)
-        return names
+            if depth <= 0 and word == ";":
+                return
 
     def _skip(self) -> None:
         """Skip to behind the next `;` or `}` outside of all brackets, or to the next export."""
@@ -245,7 +296,7 @@ def _slot(name: str, words: list[str], notes: dict[str, str]) -> Slot:
         return Slot(name, _OPTIONAL_NUMBER if optional else _NUMBER)
     spelled = {"string": "string", "boolean": "bool", "bigint": "s64", **FORMS}.get(choice)
     if spelled is None:
-        return Slot(name, (), problem=choice)
+        return Slot(name, (), problem=choice, optional=optional)
     type_ = read_type(spelled)
     return Slot(name, (Type("option", (type_,)) if optional else type_,), choice if choice in FORMS else "")
 

@@ -40,7 +40,9 @@ class Slot:
     types: tuple[Type, ...]
     form: str = ""
     problem: str = ""
-    """Why it cannot be passed, in place of types."""
+    """Why it cannot be passed, in place of types: what is no type of a value, which may be a class."""
+    optional: bool = False
+    """Whether there may be none of what `problem` names."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from hibana_server.domain.modules import Convention, Export, Finding, ModuleFacts, Parameter, Severity
 from hibana_server.domain.text import clean
-from hibana_server.domain.wit import Type
+from hibana_server.domain.wit import Type, holds_handles
 from hibana_server.sandbox.gate.declarations import looks_like_declarations, read_declarations
 from hibana_server.sandbox.gate.judgement import MAX_FINDINGS
 from hibana_server.sandbox.gate.signatures import Declared, SignaturesWrongError, Slot, read_signatures
@@ -18,7 +19,9 @@ from hibana_server.sandbox.shapes import assemblyscript, buffer, plain, wasm_bin
 REASON = "SIGNATURES_INVALID"
 _CORE = {"s32": "i32", "s64": "i64"}
 _FIX = "Correct the types, or leave the function out of them; `hibana inspect` shows what the module exports."
-_SESSION = "is an object of JavaScript or of a class, which a single call cannot keep"
+_OBJECT = "is an object of JavaScript, which there is none of here"
+_IN_SESSION = "it takes or returns objects, which live in a session: call it in one"
+_CLASS = re.compile(r"[A-Za-z_]\w{0,127}", re.ASCII)
 
 
 class WrongTypesError(Exception):
@@ -34,11 +37,13 @@ def with_types(facts: ModuleFacts, text: str) -> ModuleFacts:
 
     Raises WrongTypesError.
     """
-    classes: dict[str, list[str]] = {}
+    classes: set[str] = set()
+    members: list[Declared] = []
     try:
         if looks_like_declarations(text):
             declarations = read_declarations(text)
-            declared, classes = declarations.functions, declarations.classes
+            declared, members = declarations.functions, declarations.members
+            classes = set(filter(_CLASS.fullmatch, declarations.classes))
         else:
             declared = read_signatures(text)
     except SignaturesWrongError as error:
@@ -49,6 +54,9 @@ def with_types(facts: ModuleFacts, text: str) -> ModuleFacts:
     if wasm_bindgen.malloc_of((export.name, _core_type(export)) for export in facts.exports):
         functions |= {wasm_bindgen.MALLOC}
     wrong: list[Finding] = []
+    if facts.convention is Convention.WASM_BINDGEN:
+        declared = [_on_objects(each, classes) for each in declared]
+        declared += [_on_objects(each, classes) for each in members if each.name in exports]
     for each in declared:
         try:
             found = exports.get(each.name)
@@ -62,10 +70,8 @@ def with_types(facts: ModuleFacts, text: str) -> ModuleFacts:
         raise WrongTypesError(tuple(wrong[:MAX_FINDINGS]))
     if not declared and not classes:
         raise WrongTypesError((_wrong("The types declare no function."),))
-    for name in _of_classes(classes, functions):
-        exports[name] = replace(
-            exports[name], callable=False, note=f"it belongs to a class; what it works on {_SESSION}"
-        )
+    if facts.convention is Convention.WASM_BINDGEN:
+        exports |= dict(_freeing(exports, classes))
     return replace(
         facts,
         exports=tuple(exports[export.name] for export in facts.exports),
@@ -90,13 +96,45 @@ def _wrong(text: str) -> Finding:
     return Finding(Severity.ERROR, REASON, text, _FIX)
 
 
-def _of_classes(classes: dict[str, list[str]], functions: frozenset[str]) -> Iterator[str]:
-    """Yield the exported functions that wasm-bindgen makes of methods."""
-    for name, methods in classes.items():
-        for method in methods:
-            exported = f"{name.lower()}_{'new' if method == 'constructor' else method}"
-            if exported in functions:
-                yield exported
+def _on_objects(declared: Declared, classes: set[str]) -> Declared:
+    """Return a function with the types of handles where it names classes.
+
+    A `.d.ts` does not tell whether a function keeps what it is given, so it is lent. Of an object that may be missing
+    wasm-bindgen always gives the function its own.
+    """
+
+    def resolved(slot: Slot, kind: str) -> Slot:
+        if slot.problem not in classes:
+            return slot
+        if slot.optional:
+            return Slot(slot.name, (Type("option", (Type("own", (), (slot.problem,)),)),))
+        return Slot(slot.name, (Type(kind, (), (slot.problem,)),))
+
+    result = None if declared.result is None else resolved(declared.result, "own")
+    return replace(declared, parameters=tuple(resolved(slot, "borrow") for slot in declared.parameters), result=result)
+
+
+def _freeing(exports: dict[str, Export], classes: set[str]) -> Iterator[tuple[str, Export]]:
+    """Yield the functions that free objects of the classes that are declared, or named by a list of signatures."""
+    named = {found for export in exports.values() for each in _types_of(export) for found in _HANDLE.findall(each)}
+    for class_ in classes | named:
+        name = wasm_bindgen.free_of(class_)
+        export = exports.get(name)
+        if export is not None and _core_type(export) in wasm_bindgen.FREE_TYPES:
+            given = Parameter("self", f"own<{class_}>")
+            yield (
+                name,
+                replace(
+                    export, parameters=(given,), callable=True, convention=Convention.WASM_BINDGEN, note=_IN_SESSION
+                ),
+            )
+
+
+_HANDLE = re.compile(r"\b(?:own|borrow)<(\w+)>", re.ASCII)
+
+
+def _types_of(export: Export) -> tuple[str, ...]:
+    return (*(each.type for each in export.parameters), *export.results)
 
 
 def _typed(declared: Declared, export: Export | None, convention: Convention, functions: frozenset[str]) -> Export:
@@ -106,7 +144,7 @@ def _typed(declared: Declared, export: Export | None, convention: Convention, fu
     unknown = next((slot for slot in (*declared.parameters, declared.result) if slot and not slot.types), None)
     if unknown is not None:
         where = f"its parameter {unknown.name}" if unknown.name else "its result"
-        return replace(export, callable=False, note=f"{where} ({clean(unknown.problem, 64)}) {_SESSION}")
+        return replace(export, callable=False, note=f"{where} ({clean(unknown.problem, 64)}) {_OBJECT}")
     core = _core_type(export)
     problem = "does not have these types"
     for candidate in _CANDIDATES.get(convention, _PLAIN):
@@ -181,7 +219,7 @@ def _bound(
         callable=True,
         # Numbers that the binary has as they are need nothing on their way.
         convention=Convention.CORE if simple else convention,
-        note="",
+        note=_IN_SESSION if holds_handles(spelled) else "",
     )
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from hibana_server.domain.wit import Type
+from hibana_server.domain.wit import HANDLES, Type
 from hibana_server.sandbox.imports import FunctionType
 from hibana_server.sandbox.shapes.scalars import CORE_OF, element_of
 
@@ -21,6 +21,9 @@ _UNNAMED = re.compile(r"__wbindgen_export(?:_?[0-9]+)?")
 _MALLOC_TYPE = FunctionType(("i32", "i32"), ("i32",))
 STACK_POINTER = "__wbindgen_add_to_stack_pointer"
 START = "__wbindgen_start"
+OBJECT_FREE = re.compile(r"__wbg_\w+_free", re.ASCII)
+"""Functions that free an object: (pointer), in later releases with a word that asks to wait for borrows."""
+FREE_TYPES = (FunctionType(("i32", "i32"), ()), FunctionType(("i32",), ()))
 SMALL = frozenset({"bool", "char", "s8", "u8", "s16", "u16", "s32", "u32"})
 NO_SMALL = 0xFFFFFF
 """What none is where an option of a small number travels as one i32."""
@@ -53,6 +56,11 @@ def malloc_of(functions: Iterable[tuple[str, FunctionType]]) -> str | None:
         if type_ == _MALLOC_TYPE and _UNNAMED.fullmatch(name):
             unnamed.append(name)
     return unnamed[0] if len(unnamed) == 1 else None
+
+
+def free_of(class_: str) -> str:
+    """Return the name of the function that frees objects of a class."""
+    return f"__wbg_{class_.lower()}_free"
 
 
 def looks_unbound(name: str) -> bool:
@@ -90,6 +98,8 @@ def words_of(type_: Type | None) -> Iterator[tuple[str, ...]]:
     inner = type_.item() if type_.kind == "option" else type_
     if inner.kind == "string" or element_of(inner) is not None:
         yield ("i32", "i32")
+    elif inner.kind in HANDLES:
+        yield ("i32",)  # a pointer; none is the null pointer
     elif inner.kind not in CORE_OF:
         return
     elif type_.kind != "option":

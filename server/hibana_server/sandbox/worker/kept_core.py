@@ -14,6 +14,7 @@ from hibana_server.sandbox.worker.call_state import CallState
 from hibana_server.sandbox.worker.channel import Channel
 from hibana_server.sandbox.worker.conventions.calling import CALL_ENDS, call_typed, end_of, thrown_text
 from hibana_server.sandbox.worker.conventions.ends import FailedError, MissingError
+from hibana_server.sandbox.worker.conventions.handles import Handles
 from hibana_server.sandbox.worker.conventions.instance import Instance
 from hibana_server.sandbox.worker.engine import MEMORIES, TABLE_ELEMENTS, TABLES
 from hibana_server.sandbox.worker.host_functions import LinkRefused
@@ -43,6 +44,7 @@ class KeptCore:
         """Exported functions that were called before, as the engine names them."""
         self._memory: Any = None
         self._memory_limit = opened.memory_bytes
+        self._handles = Handles()
         self.over = False
 
     @property
@@ -170,6 +172,7 @@ class KeptCore:
             self._invoke,
             lambda number: thrown_text(context, self._instance, loaded, state, number),
             lives_on=True,
+            handles=self._handles,
         )
         structure, pieces = call_typed(instance, name, typed)
         if not state.output_exceeded:

@@ -12,7 +12,13 @@ from hibana_server.domain.wit_values import MismatchError, check
 from hibana_server.sandbox.bulk import MAX_RESULT_BYTES, TooLargeError, encode
 from hibana_server.sandbox.frames import Typed
 from hibana_server.sandbox.worker.call_state import CallState
-from hibana_server.sandbox.worker.conventions.ends import BadOutputError, MissingError, ThrownError, TooMuchError
+from hibana_server.sandbox.worker.conventions.ends import (
+    BadOutputError,
+    MissingError,
+    RefusedError,
+    ThrownError,
+    TooMuchError,
+)
 from hibana_server.sandbox.worker.conventions.instance import Instance
 from hibana_server.sandbox.worker.conventions.signature import Signature
 from hibana_server.sandbox.worker.conventions.table import CONVENTIONS
@@ -20,7 +26,7 @@ from hibana_server.sandbox.worker.module_cache import LoadedModule
 from hibana_server.sandbox.worker.native import REFERENCE_VALUE, TABLE_KIND, ffi
 from hibana_server.sandbox.worker.outcomes import End, thrown
 
-CALL_ENDS = (BadOutputError, ThrownError, TooMuchError, TooLargeError, MissingError)
+CALL_ENDS = (BadOutputError, RefusedError, ThrownError, TooMuchError, TooLargeError, MissingError)
 """What `call_typed` raises besides FailedError."""
 
 
@@ -49,6 +55,8 @@ def end_of(error: Exception) -> End:
     match error:
         case BadOutputError():
             return End(Outcome.BAD_OUTPUT, message=clean(f"the guest {error}", 512))
+        case RefusedError():
+            return End(Outcome.CANCELLED, code=error.code, message=clean(str(error), 512))
         case ThrownError():
             return thrown(str(error))
         case TooMuchError() | TooLargeError():

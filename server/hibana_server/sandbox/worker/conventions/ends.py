@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hibana_server.domain.executions import HANDLE_INVALID, HANDLES_FULL
 from hibana_server.sandbox.worker.native import Failure
 
 
@@ -19,6 +20,15 @@ class BadOutputError(Exception):
 
 class ThrownError(Exception):
     """The guest threw an error, with this text."""
+
+
+class RefusedError(Exception):
+    """The call never ran, since an object it names is not there; the text says which and what to do."""
+
+    def __init__(self, text: str, *, full: bool = False) -> None:
+        """`full`: the session holds as many objects as it may."""
+        super().__init__(text)
+        self.code = HANDLES_FULL if full else HANDLE_INVALID
 
 
 class TooMuchError(Exception):

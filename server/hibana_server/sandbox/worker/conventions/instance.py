@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Callable
 from typing import Any
 
 from hibana_server.sandbox.bulk import MAX_RESULT_BYTES
 from hibana_server.sandbox.worker.conventions.ends import BadOutputError, FailedError, MissingError, TooMuchError
+from hibana_server.sandbox.worker.conventions.handles import Handles
 from hibana_server.sandbox.worker.module_cache import Function, LoadedModule
 from hibana_server.sandbox.worker.native import GLOBAL_KIND, MEMORY_KIND, Failure, ffi
 
@@ -28,10 +30,12 @@ class Instance:
         thrown: Callable[[int], str],
         *,
         lives_on: bool = False,
+        handles: Handles | None = None,
     ) -> None:
         """Take the engine's handles, how a function is called, and what a thrown object's number stands for.
 
         `lives_on`: whether the instance is called again, so that what it no longer needs has to be given back.
+        `handles` are its objects; None where they could not outlive the call.
         """
         self._context = context
         self._instance = instance
@@ -41,6 +45,7 @@ class Instance:
         self._memory: Any = None
         self.thrown = thrown
         self._lives_on = lives_on
+        self.handles = handles
         self._result_bytes = 0
 
     # ------------------------------------------------------------ functions
@@ -131,6 +136,11 @@ class Instance:
         if self._result_bytes > MAX_RESULT_BYTES:
             raise TooMuchError(self._result_bytes)
         return ctypes.string_at(address, length)
+
+    def words(self, pointer: int, count: int) -> tuple[int, ...] | None:
+        """Return i32s of the memory; None where they are not all inside."""
+        address = self._span(pointer, 4 * count) if pointer >= 0 else None
+        return None if address is None else struct.unpack(f"<{count}I", ctypes.string_at(address, 4 * count))
 
     def text(self, pointer: int, length: int, what: str = "a string") -> str:
         """Return UTF-8 of the memory. Raises what `read` does."""

@@ -2,6 +2,10 @@
 
 What is passed belongs to the function, as it does in JavaScript. What is returned is copied, and given back to an
 instance that lives on, in a session.
+
+An object of a class travels as the pointer to its cell, which Rust's `Rc` keeps behind two counters. JavaScript's glue
+knows which functions take an object for good; a `.d.ts` does not say so. After a call the counters tell: both are 1
+for an object that is there, and an allocator that has it back has written over them.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from hibana_server.domain.wit import BITS, Type
+from hibana_server.domain.wit import BITS, HANDLES, Type
 from hibana_server.domain.wit_values import integer_range
 from hibana_server.sandbox.imports import FunctionType
 from hibana_server.sandbox.shapes.scalars import WIDTHS, element_of
@@ -18,18 +22,22 @@ from hibana_server.sandbox.shapes.wasm_bindgen import (
     MALLOC,
     NO_NUMBER,
     NO_SMALL,
+    OBJECT_FREE,
     STACK_POINTER,
     THROWN,
     Shape,
     fit,
 )
 from hibana_server.sandbox.worker.conventions.ends import BadOutputError, MissingError, ThrownError
+from hibana_server.sandbox.worker.conventions.handles import Handles
 from hibana_server.sandbox.worker.conventions.instance import WORD, Instance
-from hibana_server.sandbox.worker.conventions.scalars import lift, lower, pack_elements, unpack_elements
+from hibana_server.sandbox.worker.conventions.scalars import lift, lower, pack_elements, signed, unpack_elements
 from hibana_server.sandbox.worker.conventions.signature import Signature
 
 _LETTERS = {"i32": "i", "i64": "q", "f32": "f", "f64": "d"}
 _STACK_ALIGNMENT = 16
+_MAX_HOLDERS = 255
+"""Of an object; more is what an allocator writes: an address."""
 
 
 class WasmBindgen:
@@ -37,6 +45,36 @@ class WasmBindgen:
 
     def call(self, instance: Instance, name: str, signature: Signature, values: tuple[Any, ...]) -> tuple[Any, ...]:
         """Call a function. Raises what `ends` holds."""
+        if any(type_.is_handle for type_ in signature.parameters + signature.results):
+            return self._call_on_objects(instance, name, signature, values)
+        return self._call(instance, name, signature, values)
+
+    def _call_on_objects(
+        self, instance: Instance, name: str, signature: Signature, values: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
+        handles = instance.handles
+        if handles is None:
+            raise MissingError(name)
+        passed = handles.find(signature.parameters, values)
+        if OBJECT_FREE.fullmatch(name) and signature.parameters[0].kind == "own":
+            for handle, held in passed.items():
+                handles.end(handle)
+                words = [0] * (len(instance.function(name).parameters) - 1)
+                instance.call(name, signed(held.pointer, 32), *words)
+            return ()
+        if signature.results:
+            handles.check_room()
+        try:
+            return self._call(instance, name, signature, values)
+        finally:
+            for type_, value in zip(signature.parameters, values, strict=True):
+                if type_.kind == "own" or (type_.is_handle and isinstance(value, list)):
+                    handles.end(value[0] if isinstance(value, list) else value)
+            for handle, held in passed.items():
+                if held.counted and not _counted(instance, held.pointer):
+                    handles.end(handle)
+
+    def _call(self, instance: Instance, name: str, signature: Signature, values: tuple[Any, ...]) -> tuple[Any, ...]:
         function = instance.function(name)
         result = signature.results[0] if signature.results else None
         shape = fit(signature.parameters, result, FunctionType(function.parameters, function.results))
@@ -56,6 +94,12 @@ class WasmBindgen:
             ok = result.items[0]
             return ([False, None if ok is None else _lift(instance, ok, shape.words, returned)],)
         return (_lift(instance, result, shape.words, returned),)
+
+
+def _counted(instance: Instance, pointer: int) -> bool:
+    """Tell whether the counters before an object say that somebody holds it."""
+    counts = instance.words(pointer - 8, 2)
+    return counts is not None and all(0 < count <= _MAX_HOLDERS for count in counts)
 
 
 def _all(instance: Instance, name: str, lowered: list[int | float]) -> list[Any]:
@@ -99,8 +143,10 @@ def _lower(instance: Instance, type_: Type, words: tuple[str, ...], value: Any) 
     if type_.kind == "option":
         inner = type_.item()
         if value is None:
-            return _none(words)
+            return _none(words, handle=inner.kind in HANDLES)
         value = value[0]
+    if inner.kind in HANDLES:
+        return [signed(_objects(instance).pointer(value), 32)]
     letter = element_of(inner)
     if inner.kind == "string" or letter is not None:
         data = value.encode() if inner.kind == "string" else pack_elements(inner, value)
@@ -114,10 +160,25 @@ def _lower(instance: Instance, type_: Type, words: tuple[str, ...], value: Any) 
     return [float(number if isinstance(value, str) else value)]  # with its own sign
 
 
-def _none(words: tuple[str, ...]) -> list[int | float]:
+def _none(words: tuple[str, ...], *, handle: bool) -> list[int | float]:
+    if handle:
+        return [0]
     if len(words) == 1:
         return [NO_NUMBER if words == ("f64",) else NO_SMALL]
     return [0, 0 if words[1][0] == "i" else 0.0]
+
+
+def _objects(instance: Instance) -> Handles:
+    if instance.handles is None:
+        raise MissingError("a function on objects")
+    return instance.handles
+
+
+def _object(instance: Instance, class_: str, pointer: int) -> int:
+    """Return the handle of an object that came out of a function."""
+    if not pointer:
+        raise BadOutputError(f"returned no {class_}: the pointer is null")
+    return _objects(instance).give(class_, pointer, counted=_counted(instance, pointer))
 
 
 def _place(instance: Instance, data: bytes, alignment: int) -> int:
@@ -134,7 +195,7 @@ def _lift(instance: Instance, type_: Type, words: tuple[str, ...], returned: lis
     if type_.kind != "option":
         return _lift_one(instance, type_, returned)
     inner = type_.item()
-    if inner.kind == "string" or element_of(inner) is not None:
+    if inner.kind == "string" or element_of(inner) is not None or inner.kind in HANDLES:
         return [_lift_one(instance, inner, returned)] if returned[0] & WORD else None
     if len(words) == 2:
         return [lift(inner, returned[1])] if returned[0] else None
@@ -158,6 +219,8 @@ def _in_range(kind: str, value: int) -> bool:
 
 
 def _lift_one(instance: Instance, type_: Type, returned: list[Any]) -> Any:
+    if type_.kind in HANDLES:
+        return _object(instance, type_.names[0], returned[0] & WORD)
     letter = element_of(type_)
     if type_.kind != "string" and letter is None:
         return lift(type_, returned[0])
