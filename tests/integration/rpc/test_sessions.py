@@ -338,8 +338,8 @@ async def test_a_crash_leaves_a_session_lost(tmp_path: Path) -> None:
         session = OpenSession(stubs, "user/state")
         await session.__aenter__()
         await session.value(json_call(1, "count"))
-        await stubs.close()
         server.kill()
+        await stubs.close()
         server.start()
         stubs = server.stubs("alice")
         record = (await stubs.executor.GetExecution(executor_pb2.GetExecutionRequest(name=session.execution))).execution
