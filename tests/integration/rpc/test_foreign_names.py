@@ -25,8 +25,19 @@ from tests.integration.rpc.conftest import create, guest, invoke
 
 NO_NAMES = {
     # Words of the caller's own, filters, and what answers tell.
-    *("request_id", "etag", "page_token", "function", "argv", "text", "name_prefix", "display_name", "description"),
-    *("sha256", "signatures", "allowed_users", "uid", "module_name", "reference", "live_version", "paths", "hosts"),
+    *("request_id", "etag", "page_token", "function", "argv", "outputs", "text", "name_prefix", "display_name"),
+    *(
+        "description",
+        "sha256",
+        "signatures",
+        "allowed_users",
+        "uid",
+        "module_name",
+        "reference",
+        "live_version",
+        "paths",
+        "hosts",
+    ),
     *("host_function", "string_value", "code", "message", "creator", "resource", "role", "action"),
     # Subjects are known to whoever names them; whose records and modules one sees is asked of the lists.
     *("owner", "new_owner", "subject", "caller"),

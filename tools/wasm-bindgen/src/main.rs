@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let mut bindgen = Bindgen::new();
-    match bindgen.input_path(file).web(true).and_then(|web| web.generate(place)) {
+    match bindgen.input_path(file).web(true).and_then(|web| web.typescript(true).generate(place)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("wasm-bindgen: {error:?}");
