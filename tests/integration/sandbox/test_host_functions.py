@@ -197,7 +197,8 @@ async def test_functions_of_modules_that_are_gone_are_forgotten(open_pool: OpenP
         end, _ = await bench.run(module, "run")
         assert end.failure is not None
         assert f"f{turn}_199" in end.failure.message
-        assert sizes[-1] - sizes[20] < 1024
+        # The interpreter takes memory in pieces of 1 MiB, and may need one more at any time; names would take many.
+        assert sizes[-1] - sizes[20] <= 1024
 
 
 def _data_kib(pid: int) -> int:
