@@ -99,11 +99,19 @@ async def unread(house: House) -> None:
     """Watch a run that never stops writing by the hundred and read nothing: nobody else notices."""
     reference = (await house.upload(wat(FLOOD))).module.reference
     quiet = (await house.upload(wat(NAP), caller=house.alice)).module.reference
+    hers = (await house.upload(wat(NAP), name="sleeper")).module.reference
     for _ in range(house.times(1, 5)):
+        # It begins when everybody watches: on a busy machine it would have ended before the last of them came.
+        # Two callers take every sandbox, as one is never given the last.
+        places = round((await house.metrics())["hibana_pool_places"])
+        sleepers = ((house.alice, quiet), (house.mallory, hers)) * places
+        naps = [await start(caller, sleeper, str(20 * SECOND)) for caller, sleeper in sleepers]
+        await house.until(lambda metrics: metrics["hibana_pool_busy"] == places)
         name = await start(house.mallory, reference, 4096)
         connections = [house.caller("mallory") for _ in range(2)]
         calls = [watch(caller, name) for caller in connections for _ in range(STREAMS)]
         await house.until(lambda metrics: metrics["hibana_executions_watchers"] == WATCHERS)
+        await asyncio.gather(*(cancel(house, nap) for nap in naps))
         codes = [asyncio.ensure_future(call.code()) for call in calls]
         mine = await start(house.alice, quiet, str(SECOND // 10))
         events = [answer.event async for answer in watch(house.alice, mine)]
