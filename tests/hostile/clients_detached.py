@@ -100,10 +100,10 @@ async def unread(house: House) -> None:
     reference = (await house.upload(wat(FLOOD))).module.reference
     quiet = (await house.upload(wat(NAP), caller=house.alice)).module.reference
     hers = (await house.upload(wat(NAP), name="sleeper")).module.reference
+    places = round((await house.metrics())["hibana_pool_places"])
     for _ in range(house.times(1, 5)):
         # It begins when everybody watches: on a busy machine it would have ended before the last of them came.
         # Two callers take every sandbox, as one is never given the last.
-        places = round((await house.metrics())["hibana_pool_places"])
         sleepers = ((house.alice, quiet), (house.mallory, hers)) * places
         naps = [await start(caller, sleeper, str(20 * SECOND)) for caller, sleeper in sleepers]
         await house.until(lambda metrics: metrics["hibana_pool_busy"] == places)
