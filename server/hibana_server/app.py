@@ -179,8 +179,8 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
                 insight=Insight(catalog, blobs, records, audit.looks),
                 catalog=catalog,
             ),
-            executions=execution_services(
-                settings.sessions, pool.places, metrics, executions, detached, watching, history
+            executions=await stack.enter_async_context(
+                execution_services(settings.sessions, pool.places, metrics, executions, detached, watching, history)
             ),
             entrance=entrance,
             metrics=metrics,

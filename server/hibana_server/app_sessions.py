@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from hibana_server.rpc.executor import ExecutionServices
 from hibana_server.services.detached import Detached
 from hibana_server.services.executions import Executions
@@ -14,7 +18,8 @@ from hibana_server.settings.sessions import SessionsSection
 from hibana_server.telemetry.metrics import Metrics
 
 
-def execution_services(
+@asynccontextmanager
+async def execution_services(
     section: SessionsSection,
     places: int,
     metrics: Metrics,
@@ -22,10 +27,15 @@ def execution_services(
     detached: Detached,
     watching: Watching,
     history: History,
-) -> ExecutionServices:
-    """Gather what the Executor service stands on; the pool has so many places."""
+) -> AsyncIterator[ExecutionServices]:
+    """Gather what the Executor service stands on, and watch open sessions; the pool has so many places."""
     sessions = _sessions(section, places, executions, metrics)
-    return ExecutionServices(executions, detached, watching, history, Replay(executions), sessions)
+    looking = asyncio.create_task(sessions.watch())
+    try:
+        yield ExecutionServices(executions, detached, watching, history, Replay(executions), sessions)
+    finally:
+        looking.cancel()
+        await asyncio.wait([looking])
 
 
 def _sessions(section: SessionsSection, places: int, executions: Executions, metrics: Metrics) -> Sessions:

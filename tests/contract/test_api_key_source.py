@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from hibana_server.auth.api_keys import ApiKeySource
+from hibana_server.auth.held_token import HeldToken
 from hibana_server.auth.sources import KeysNeeded
 from hibana_server.auth.tokens import TokenVerifier, issue
 from hibana_server.domain import key_text
@@ -167,3 +168,31 @@ async def test_uses_are_remembered_by_key(here: Process) -> None:
     here.verifier.verify(text)
     assert here.uses.take()[key.id] >= first
     assert here.uses.take() == {}
+
+
+async def test_a_held_key_is_known_until_something_changes(here: Process, there: Process) -> None:
+    key, text = await made(here)
+    held = HeldToken(here.verifier, text)
+    assert held.known() is None
+    assert await held.check() == held.known() == key.expire_time / 1e6
+    await made(there)
+    assert held.known() is None
+    assert await held.check() == held.known()
+    await revoke(there, key)
+    assert held.known() is None
+    with pytest.raises(Unauthenticated) as caught:
+        await held.check()
+    assert caught.value.reason == "TOKEN_REVOKED"
+
+
+async def test_a_held_token_is_judged_anew_when_keys_were_replaced(here: Process) -> None:
+    token = issue(OWN, "bob", Role.USER, 60)
+    held = HeldToken(here.verifier, token)
+    here.verifier.verify(token)
+    assert held.known() is not None
+    here.verifier.forget()
+    assert held.known() is None
+    assert await held.check() > time.time()
+    late = HeldToken(here.verifier, issue(OWN, "bob", Role.USER, -3600))
+    with pytest.raises(Unauthenticated):
+        await late.check()

@@ -72,7 +72,10 @@ class ExecutorStub:
     answered with a `refusal`, and the session goes on. A guest that traps or reaches a limit is not to be trusted any
     more: its call is answered with how it ended, those behind it with OUTCOME_CANCELLED and the code `SESSION_ENDED`,
     and the session ends. `result` with call id 0 is the end of the session, after its record is stored; a
-    failure tells why it ended if not by its caller: the code of a trap, `SESSION_IDLE`, `SESSION_AGE`.
+    failure tells why it ended if not by its caller: the code of a trap, `SESSION_IDLE`, `SESSION_AGE`, or the reason
+    for which its caller may call nothing more. That is judged for each message of calls, and again whenever a key, a
+    right or a module changes: `TOKEN_EXPIRED`, `NOT_FOUND`, `NOT_ALLOWED` once what was called before is answered;
+    `TOKEN_REVOKED`, `TOKEN_INVALID`, and whatever befalls a module that is disabled or deleted, at once.
     Closing the sending side ends the session when everything is answered, and ends stdin; cancelling the RPC kills
     the guest at once.
     Codes as for Execute; INVALID_ARGUMENT (STREAM_ORDER; INVALID_REQUEST for a call id that is 0 or was used, which
@@ -191,7 +194,10 @@ class ExecutorAsyncStub(ExecutorStub):
     answered with a `refusal`, and the session goes on. A guest that traps or reaches a limit is not to be trusted any
     more: its call is answered with how it ended, those behind it with OUTCOME_CANCELLED and the code `SESSION_ENDED`,
     and the session ends. `result` with call id 0 is the end of the session, after its record is stored; a
-    failure tells why it ended if not by its caller: the code of a trap, `SESSION_IDLE`, `SESSION_AGE`.
+    failure tells why it ended if not by its caller: the code of a trap, `SESSION_IDLE`, `SESSION_AGE`, or the reason
+    for which its caller may call nothing more. That is judged for each message of calls, and again whenever a key, a
+    right or a module changes: `TOKEN_EXPIRED`, `NOT_FOUND`, `NOT_ALLOWED` once what was called before is answered;
+    `TOKEN_REVOKED`, `TOKEN_INVALID`, and whatever befalls a module that is disabled or deleted, at once.
     Closing the sending side ends the session when everything is answered, and ends stdin; cancelling the RPC kills
     the guest at once.
     Codes as for Execute; INVALID_ARGUMENT (STREAM_ORDER; INVALID_REQUEST for a call id that is 0 or was used, which
@@ -325,7 +331,10 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
         answered with a `refusal`, and the session goes on. A guest that traps or reaches a limit is not to be trusted any
         more: its call is answered with how it ended, those behind it with OUTCOME_CANCELLED and the code `SESSION_ENDED`,
         and the session ends. `result` with call id 0 is the end of the session, after its record is stored; a
-        failure tells why it ended if not by its caller: the code of a trap, `SESSION_IDLE`, `SESSION_AGE`.
+        failure tells why it ended if not by its caller: the code of a trap, `SESSION_IDLE`, `SESSION_AGE`, or the reason
+        for which its caller may call nothing more. That is judged for each message of calls, and again whenever a key, a
+        right or a module changes: `TOKEN_EXPIRED`, `NOT_FOUND`, `NOT_ALLOWED` once what was called before is answered;
+        `TOKEN_REVOKED`, `TOKEN_INVALID`, and whatever befalls a module that is disabled or deleted, at once.
         Closing the sending side ends the session when everything is answered, and ends stdin; cancelling the RPC kills
         the guest at once.
         Codes as for Execute; INVALID_ARGUMENT (STREAM_ORDER; INVALID_REQUEST for a call id that is 0 or was used, which

@@ -12,7 +12,7 @@ from collections import OrderedDict
 import jwt
 
 from hibana_server.auth.claims import proper_subject
-from hibana_server.auth.sources import TokenSource, Verified
+from hibana_server.auth.sources import KeysNeeded, TokenSource, Verified
 from hibana_server.domain.callers import Caller, Role
 from hibana_server.domain.errors import Unauthenticated
 
@@ -42,29 +42,49 @@ class TokenVerifier:
         Raises Unauthenticated, whose message tells nothing about the key; Unavailable; and `sources.KeysNeeded` where
         `judge` may know.
         """
-        digest = _hash(token.encode("utf-8", "surrogatepass")).digest()
+        digest = digest_of(token)
         kept = self._verified.get(digest)
         if kept is not None:
             now = time.time()
             if now < kept[1] and (kept[2] is None or kept[2].used(now)):
                 return kept[0]
+        return self._judge_now(token, digest).caller
+
+    async def judge(self, token: str) -> Caller:
+        """Return the caller of a token for which `verify` raised KeysNeeded. Raises Unauthenticated, Unavailable."""
+        return (await self._judge_later(token)).caller
+
+    def kept(self, digest: bytes) -> Verified | None:
+        """Return what is known of a token by its digest, if that holds now."""
+        kept = self._verified.get(digest)
+        now = time.time()
+        return kept if kept is not None and now < kept[1] and (kept[2] is None or kept[2].used(now)) else None
+
+    async def judge_anew(self, token: str) -> Verified:
+        """Return who calls with a token, whatever is known of it. Raises Unauthenticated, Unavailable."""
+        try:
+            return self._judge_now(token, digest_of(token))
+        except KeysNeeded:
+            return await self._judge_later(token)
+
+    def _judge_now(self, token: str, digest: bytes) -> Verified:
         if len(token) > MAX_TOKEN_BYTES:
             raise Unauthenticated(f"the token is longer than {MAX_TOKEN_BYTES} bytes; {_MAKE_ONE}")
         self._verified.pop(digest, None)
         return self._keep(digest, self._verify(token))
 
-    async def judge(self, token: str) -> Caller:
-        """Return the caller of a token for which `verify` raised KeysNeeded. Raises Unauthenticated, Unavailable."""
+    async def _judge_later(self, token: str) -> Verified:
         source = self._source(token)
+        digest = digest_of(token)
         if source is None:
-            return self.verify(token)
-        return self._keep(_hash(token.encode("utf-8", "surrogatepass")).digest(), await source.judge(token))
+            return self._judge_now(token, digest)
+        return self._keep(digest, await source.judge(token))
 
-    def _keep(self, digest: bytes, verified: Verified) -> Caller:
+    def _keep(self, digest: bytes, verified: Verified) -> Verified:
         self._verified[digest] = verified
         if len(self._verified) > _KEPT:
             self._verified.popitem(last=False)
-        return verified.caller
+        return verified
 
     def source_of(self, token: str) -> str:
         """Return what the audit log calls a verified token: `token` for one of the service itself, else `provider`."""
@@ -102,6 +122,11 @@ class TokenVerifier:
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise Unauthenticated(f"the token is not valid here; {_MAKE_ONE}") from None
         return Verified(Caller(proper_subject(claims.get("sub")), _role(claims.get("role"))), expires)
+
+
+def digest_of(token: str) -> bytes:
+    """Return what a token is remembered by."""
+    return _hash(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def issue(key: bytes, subject: str, role: Role, ttl: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from hibana_server.domain.words import Word
 
@@ -40,3 +41,13 @@ class Caller:
     def is_admin(self) -> bool:
         """Tell whether the caller's credentials carry the admin role."""
         return self.role is Role.ADMIN
+
+
+class Credentials(Protocol):
+    """What a caller came with, for whoever serves it for longer than one request."""
+
+    def known(self) -> float | None:
+        """Return until when they hold, seconds since 1970, at next to no cost; None where only `check` can tell."""
+
+    async def check(self) -> float:
+        """Judge them anew and return until when they hold. Raises Unauthenticated, and Unavailable."""

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 
 from hibana.v1 import executor_pb2 as pb
+from hibana_server.auth.tokens import TokenVerifier
 from hibana_server.domain.errors import Conflict
 from hibana_server.domain.executions import stands_for
 from hibana_server.rpc.calls import CURRENT, current_caller
@@ -62,12 +63,13 @@ class ExecutionServices:
 class ExecutorServicer(DetachedMethods, HistoryMethods, SessionMethods):
     """Unpacks, calls the execution service, packs."""
 
-    def __init__(self, services: ExecutionServices) -> None:
+    def __init__(self, services: ExecutionServices, verifier: TokenVerifier) -> None:
         super().__init__(services.detached, services.watching, services.executions.requests)
         self._executions = services.executions
         self._history = services.history
         self._replay = services.replay
         self._sessions = services.sessions
+        self._verifier = verifier
 
     # Writes to the context instead of yielding: only so can a reader that takes nothing be noticed.
     async def Execute(self, request: pb.ExecuteRequest, context: Context) -> None:  # type: ignore[override]

@@ -102,7 +102,7 @@ def build(
     module_registry_pb2_grpc.add_ModuleRegistryServicer_to_server(
         ModuleRegistryServicer(registry, upload_stall_seconds), edge
     )
-    executor_pb2_grpc.add_ExecutorServicer_to_server(ExecutorServicer(executions), edge)
+    executor_pb2_grpc.add_ExecutorServicer_to_server(ExecutorServicer(executions, entrance.verifier), edge)
     admin_pb2_grpc.add_AdminServicer_to_server(AdminServicer(admin), edge)
     health_service = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_service, edge)

@@ -12,6 +12,8 @@ import grpc
 
 from hibana.v1 import executor_pb2 as pb
 from hibana.v1 import executor_pb2_grpc as pb_grpc
+from hibana_server.auth.held_token import HeldToken
+from hibana_server.auth.tokens import TokenVerifier
 from hibana_server.domain.errors import Conflict, Invalid
 from hibana_server.rpc.calls import CURRENT, current_caller
 from hibana_server.rpc.event_stream import READER_SECONDS, NothingReadError, write
@@ -26,6 +28,7 @@ class SessionMethods(pb_grpc.ExecutorServicer):
     """Unpacks, calls the service, packs."""
 
     _sessions: Sessions
+    _verifier: TokenVerifier
 
     # Writes to the context instead of yielding: only so can a reader that takes nothing be noticed.
     async def Session(  # type: ignore[override]
@@ -38,6 +41,8 @@ class SessionMethods(pb_grpc.ExecutorServicer):
         left: float | None = context.time_remaining()
         current = CURRENT.get()
         opening = unpack_opening(first.open, current_caller(), None if left is None else time.monotonic() + left)
+        if current.token:
+            opening.credentials = HeldToken(self._verifier, current.token)
         if current.traceparent and (parent := current.parent):
             opening.trace_id = parent.trace_id
         session = await self._sessions.open(opening)

@@ -70,6 +70,8 @@ class Executions:
         self._admitting = True
         self._one_ended = asyncio.Event()
         self.when_stopping: list[Callable[[], None]] = []
+        self.when_gone: list[Callable[[str, Module | None], None]] = []
+        """Told of a module that may run no more, by its uid and as it is now, before what runs of it is ended."""
 
     @property
     def running(self) -> int:
@@ -107,8 +109,10 @@ class Executions:
         """Return the uids of the modules that run now."""
         return {run.execution.module_uid for run, _ in self._running.values()}
 
-    def cancel_module(self, uid: str) -> int:
-        """End every run of a module and return how many there were."""
+    def cancel_module(self, uid: str, module: Module | None) -> int:
+        """End every run of a module, which is like this now, and return how many there were."""
+        for told in self.when_gone:
+            told(uid, module)
         runs = [run for run, _ in self._running.values() if run.execution.module_uid == uid]
         for run in runs:
             run.cancel()
@@ -209,6 +213,10 @@ class Executions:
         """
         await self.check_access(plan.caller, plan.call.reference, seen)
         plan.limits = effective_limits(plan.call, plan.target.ceiling)
+
+    def changed_since(self, seen: int) -> bool:
+        """Tell whether the registry has changed since this generation of it."""
+        return self._catalog.changed_since(seen)
 
     async def check_access(self, caller: Caller, reference: str, seen: int) -> int:
         """Judge anew whether a caller may run what a reference means, where the registry has changed since `seen`.

@@ -41,7 +41,7 @@ class Revocation:
         for uid in self._executions.running_modules():
             module = await self._store.get(uid)
             if module is None or module.status is not Status.ACTIVE:
-                ended = self._executions.cancel_module(uid)
+                ended = self._executions.cancel_module(uid, module)
                 log.info("module_revoked", module=uid, ended=ended)
         # Not before: a look that failed is made again.
         self._generation = generation

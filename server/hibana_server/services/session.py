@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import structlog
 
+from hibana_server.domain.access import Action, require, unknown
 from hibana_server.domain.callers import Caller
-from hibana_server.domain.errors import FailedPrecondition, HibanaError, Internal, Invalid
+from hibana_server.domain.errors import HibanaError, Internal, Invalid, Unauthenticated, Unavailable
 from hibana_server.domain.executions import Failure, Limits, Outcome, RunEnd
+from hibana_server.domain.modules import Module, Status
 from hibana_server.services.calls import DEFAULT_FUNCTION, MIN_TIMEOUT
 from hibana_server.services.executions import Executions
 from hibana_server.services.metering import Account
@@ -27,6 +29,9 @@ log = structlog.get_logger("hibana.executions")
 MAX_WAITING = 1024
 """Calls of a session that wait here; past it nothing more is read from the stream."""
 MAX_WAITING_BYTES = 8 * 1024 * 1024
+_ENDS_AT_ONCE = frozenset({"TOKEN_REVOKED", "TOKEN_INVALID"})
+"""Reasons for which credentials do not hold that are somebody's doing. What was called before they expired was called
+rightly, and goes on."""
 _OVERHEAD = 256
 """Bytes that a waiting call counts besides those of its message."""
 
@@ -60,6 +65,7 @@ class Session(ABC):
         bounds: Bounds,
         executions: Executions,
         account: Account,
+        expires: float,
     ) -> None:
         self.caller: Caller = opening.caller
         self._opening = opening
@@ -84,26 +90,35 @@ class Session(ABC):
         self._active = time.monotonic()
         """When something was called or answered last."""
         self._until = self._active + bounds.max_seconds
+        self._expires = expires
+        """Until when the caller's credentials hold, seconds since 1970."""
         self._ending: tuple[Outcome, Failure | None] | None = None
         """How the session ends, once that is known."""
         self._last: tuple[Outcome, Failure] | None = None
         """How it ends when all that was called is answered, where that is not for its caller to say."""
+        self._refusal: HibanaError | None = None
+        """The same, as calls that come until then are told."""
         self._error: HibanaError | None = None
         """Ends the stream itself."""
         self._idle_seconds = min(opening.idle_seconds or bounds.idle_seconds, bounds.idle_seconds)
-        self._timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._look)
+        self._timer = self._look_in(self._idle_seconds)
 
     @property
     @abstractmethod
     def uid(self) -> str:
         """Uid of the session's execution; empty where every call is one of its own."""
 
+    @property
+    def module_uid(self) -> str:
+        """Uid of the module that runs."""
+        return self._target.module.uid
+
     # ------------------------------------------------------------ asked by the caller
 
     async def calls(self, asked: Sequence[Asked]) -> None:
         """Take calls, in order, as soon as there is room for them. Raises Invalid for ids that tell nothing apart."""
         await self._wait_for_room()
-        refusal = await self._judge_access()
+        refusal = await self._judge()
         self._active = time.monotonic()
         size = sum(each.size for each in asked)
         self._take_input(size)
@@ -117,7 +132,7 @@ class Session(ABC):
                 self._prepare(entry)
             else:
                 entry.error = refusal
-        self._pump()
+        self._go_on(refusal)
 
     async def stdin(self, data: bytes) -> None:
         """Take the next bytes of stdin, as soon as there is room for them. Raises Invalid where there is no stdin."""
@@ -210,26 +225,52 @@ class Session(ABC):
             memory = min(memory, asked.memory_bytes)
         return Limits(memory, max(timeout, MIN_TIMEOUT), limits.output_bytes)
 
-    async def _judge_access(self) -> HibanaError | None:
-        """Return why the caller may not run the module any more; what it called before goes on."""
-        if self._ending is not None or self._last is not None:
-            return None if self._last is None else FailedPrecondition(self._last[1].message)
+    async def _judge(self) -> HibanaError | None:
+        """Return why the caller may call nothing now: nothing may begin, or it may not run the module any more."""
+        if self._ending is not None or self._refusal is not None:
+            return self._refusal
         try:
             self._executions.check_admitting()
+            self._expires = await self._opening.check_credentials()
             self._seen = await self._executions.check_access(self.caller, self._opening.reference, self._seen)
+        except Unavailable as error:
+            return error
         except HibanaError as error:
-            self._let_end(Failure(error.reason, error.message))
+            log.info("session_revoked", execution=self.uid, caller=self.caller.subject, reason=error.reason)
+            self._let_end(error)
             return error
         return None
 
-    def stop(self) -> None:
-        """Take note that the service stops: what was called goes on, and then the session ends."""
-        self._let_end(Failure("SERVICE_UNAVAILABLE", "the service is stopping; open a session again in a moment"))
+    def _go_on(self, refusal: HibanaError | None) -> None:
+        """Go on after the caller was judged. Whoever lost the credentials loses also what runs for them."""
+        if refusal is not None and refusal.reason in _ENDS_AT_ONCE and self._last is not None:
+            self._end(*self._last)
         self._pump()
 
-    def _let_end(self, failure: Failure) -> None:
-        """Let the session end when all that was called is answered."""
-        self._last = self._last or (Outcome.CANCELLED, failure)
+    def module_gone(self, module: Module | None) -> None:
+        """End everything at once: the module, which is like this now, runs no more."""
+        try:
+            if module is None or module.status is Status.DELETED:
+                raise unknown()
+            require(self.caller, Action.EXECUTE, module)
+        except HibanaError as error:
+            self._end(*self._let_end(error))
+
+    async def judge(self) -> None:
+        """Judge the caller anew where the registry has changed; what it called before goes on."""
+        if self._ending is None and self._executions.changed_since(self._seen):
+            self._go_on(await self._judge())
+
+    def stop(self) -> None:
+        """Take note that the service stops: what was called goes on, and then the session ends."""
+        self._let_end(Unavailable("the service is stopping; open a session again in a moment", retry_after=1.0))
+        self._pump()
+
+    def _let_end(self, error: HibanaError) -> tuple[Outcome, Failure]:
+        """Let the session end when all that was called is answered; return how, which the first to say so decides."""
+        if self._last is None:
+            self._last, self._refusal = (Outcome.CANCELLED, Failure(error.reason, error.message)), error
+        return self._last
 
     def _take_input(self, size: int) -> None:
         self._input_left -= size
@@ -289,7 +330,11 @@ class Session(ABC):
         """End the session when nothing was called for too long, or when it is too old."""
         if self._ending is not None:
             return
-        now = time.monotonic()
+        now, expires = time.monotonic(), self._expires - time.time()
+        if expires <= 0 and self._last is None:
+            text = "the credentials of the session have expired; open another session with new ones"
+            self._let_end(Unauthenticated(text, reason="TOKEN_EXPIRED"))
+            self._pump()
         if now >= self._until:
             text = f"the session was open for {self._bounds.max_seconds:g} s; open another one"
             self._end(Outcome.CANCELLED, Failure("SESSION_AGE", text))
@@ -299,4 +344,9 @@ class Session(ABC):
             text = f"nothing was called for {self._idle_seconds:g} s; open another session"
             self._end(Outcome.CANCELLED, Failure("SESSION_IDLE", text))
             return
-        self._timer = asyncio.get_running_loop().call_later(min(left, self._until - now), self._look)
+        if self._ending is None:
+            self._timer = self._look_in(min(left, self._until - now))
+
+    def _look_in(self, seconds: float) -> asyncio.TimerHandle:
+        expires = self._expires - time.time()
+        return asyncio.get_running_loop().call_later(min(seconds, expires) if expires > 0 else seconds, self._look)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hibana_server.domain.callers import Caller
+from hibana_server.domain.callers import Caller, Credentials
 from hibana_server.domain.errors import HibanaError
 from hibana_server.domain.executions import Execution, Failure, Outcome, Output, RunEnd
 from hibana_server.domain.leases import LeaseCall
@@ -35,6 +36,16 @@ class Opening:
     deadline: float | None = None
     """When the RPC ends, on the clock of `time.monotonic`."""
     trace_id: str = ""
+    credentials: Credentials | None = None
+    """What its caller came with; None for what holds as long as the connection."""
+
+    async def check_credentials(self) -> float:
+        """Return until when they hold, seconds since 1970. Raises Unauthenticated, Unavailable."""
+        credentials = self.credentials
+        if credentials is None:
+            return math.inf
+        known = credentials.known()
+        return known if known is not None else await credentials.check()
 
 
 @dataclass(slots=True)

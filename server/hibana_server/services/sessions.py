@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 from hibana_server.domain.errors import Exhausted, Unimplemented
 from hibana_server.domain.executions import NOTHING_KEPT, Cache, Execution, Input, Limits, State
 from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.domain.leases import LeaseJob
+from hibana_server.domain.modules import Module
 from hibana_server.services.calls import MIN_TIMEOUT, Call, check_input, effective_limits
 from hibana_server.services.executions import Executions
 from hibana_server.services.fresh_session import FreshSession
@@ -18,6 +20,8 @@ from hibana_server.services.session import Bounds, Session
 from hibana_server.services.session_calls import Opening
 from hibana_server.services.targets import Target
 
+LOOK_SECONDS = 0.2
+"""Seconds between two looks for what changes under open sessions."""
 _RETRY_SECONDS = 1.0
 
 
@@ -31,6 +35,7 @@ class Sessions:
         self._kept: Counter[str] = Counter()
         """Kept instances of each caller, those that are being made included."""
         executions.when_stopping.append(self._stop)
+        executions.when_gone.append(self._module_gone)
 
     def stats(self) -> dict[str, float]:
         """Return numbers for metrics."""
@@ -46,7 +51,7 @@ class Sessions:
         call = Call(opening.reference, argv=opening.argv, env=opening.env)
         check_input(call, wasi=target.wasi)
         if opening.fresh:
-            session: Session = self._independent(opening, target, seen)
+            session: Session = self._independent(opening, target, seen, await opening.check_credentials())
         else:
             session = await self._on_one_instance(opening, target, seen)
         self._open.add(session)
@@ -59,6 +64,16 @@ class Sessions:
             self._open.remove(session)
             if isinstance(session, KeptSession):
                 self._forget(session.caller.subject)
+
+    async def watch(self) -> None:
+        """Judge anew, for ever, those who have a session open while the registry changes: keys, rights, modules."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for session in list(self._open):
+                try:
+                    await session.judge()
+                except Exception as error:  # noqa: BLE001 - a session's own end; the others are judged all the same
+                    session.fail(error)
 
     # ------------------------------------------------------------ inside
 
@@ -78,13 +93,13 @@ class Sessions:
             self._forget(subject)
             raise
 
-    def _independent(self, opening: Opening, target: Target, seen: int) -> FreshSession:
+    def _independent(self, opening: Opening, target: Target, seen: int, expires: float) -> FreshSession:
         executions = self._executions
         call = Call(opening.reference, timeout=opening.timeout, memory_bytes=opening.memory_bytes)
         limits = effective_limits(call, target.ceiling)
         account = executions.account(opening.caller)
         account.check_cpu()
-        session = FreshSession(opening, target, seen, limits, self._bounds, executions, account)
+        session = FreshSession(opening, target, seen, limits, self._bounds, executions, account, expires)
         execution = _execution(opening, target, limits, None)
         holder = Run(execution, (), session, executions, keep_events=False, head_bytes=0)
         session.begin(holder)
@@ -98,10 +113,11 @@ class Sessions:
         session: KeptSession | None = None
         has_row = False
         try:
+            expires = await opening.check_credentials()
             seen = await executions.check_access(caller, opening.reference, seen)
             executions.check_admitting()
             account.check_cpu()
-            session = KeptSession(opening, target, seen, limits, self._bounds, executions, account)
+            session = KeptSession(opening, target, seen, limits, self._bounds, executions, account, expires)
             execution = _execution(opening, target, limits, cache)
             run = Run(execution, (), session, executions, keep_events=False, head_bytes=0)
             session.begin(run)
@@ -151,6 +167,11 @@ class Sessions:
         self._kept[subject] -= 1
         if not self._kept[subject]:
             del self._kept[subject]
+
+    def _module_gone(self, uid: str, module: Module | None) -> None:
+        for session in list(self._open):
+            if session.module_uid == uid:
+                session.module_gone(module)
 
     def _stop(self) -> None:
         for session in list(self._open):
