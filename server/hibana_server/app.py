@@ -45,9 +45,9 @@ from hibana_server.rpc.registry import RegistryServices
 from hibana_server.rpc.server import RpcServer
 from hibana_server.rpc.tls import Credentials, TlsFiles, credentials
 from hibana_server.sandbox.artifacts import ArtifactStore
-from hibana_server.sandbox.frames import Wall
 from hibana_server.sandbox.pool import Pool
 from hibana_server.sandbox.pool_settings import PoolSettings
+from hibana_server.sandbox.zygote_frames import Wall
 from hibana_server.services.catalog import Catalog
 from hibana_server.services.detached import Bounds, Detached
 from hibana_server.services.digest_locks import DigestLocks

@@ -13,8 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from hibana_server.sandbox.frames import Exited, Spawn, Spawned, Surveyed, Wall, encoder, zygote_decoder
+from hibana_server.sandbox.frames import NewWorker
 from hibana_server.sandbox.walls import seccomp
+from hibana_server.sandbox.zygote_frames import Exited, Spawn, Spawned, Surveyed, Wall, encoder, zygote_decoder
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 20.0
@@ -106,8 +107,8 @@ class Attackers:
         ours, theirs = socket.socketpair()
         ours.settimeout(SECONDS)
         with theirs:
-            spawn = Spawn(1, DATA_BYTES, 0, None if readable is None else str(readable))
-            socket.send_fds(self._control, [encoder.encode(spawn)], [theirs.fileno()])
+            job = encoder.encode(NewWorker(DATA_BYTES, 0, None if readable is None else str(readable)))
+            socket.send_fds(self._control, [encoder.encode(Spawn(1, job))], [theirs.fileno()])
         message, descriptors = self._receive()
         while isinstance(message, Exited):  # of one that ended before
             message, descriptors = self._receive()

@@ -18,6 +18,7 @@ from hibana_server.domain.sandboxes import Artifact, Job
 from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox.frames import HEADER, MAX_TO_WORKER, Done, Run, pack, to_worker_decoder
 from hibana_server.sandbox.worker_process import WorkerProcess
+from hibana_server.sandbox.worker_source import NewBorn
 from hibana_server.sandbox.zygote import Born
 from tests.framework.guests import MIB, Listener
 
@@ -69,7 +70,7 @@ class Peer:
         """Whether the worker was alive, each time it became idle."""
         self._idle = asyncio.Event()
         self.worker = WorkerProcess(
-            Born(self.process.pid, os.pidfd_open(self.process.pid), ours),
+            NewBorn(Born(self.process.pid, os.pidfd_open(self.process.pid), asyncio.Future()), ours),
             Tier.USER,
             grace,
             Alarms(),

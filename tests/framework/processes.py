@@ -54,14 +54,19 @@ def wait_gone(pids: Iterable[int], seconds: float) -> list[int]:
     return left
 
 
-def wait_for_descendant(pid: int, words: str, seconds: float) -> list[int]:
-    """Wait until a descendant with these words in its command line is there; return all that have them, or none.
+def forked_from(pid: int, words: str) -> list[int]:
+    """Return what was forked from the descendants that have these words in their command lines."""
+    return [child for each in descendants(pid) if words in command_line(each) for child in descendants(each)]
+
+
+def wait_for_forked(pid: int, words: str, seconds: float) -> list[int]:
+    """Wait until there is something of that kind, and return it; nothing if it does not come in time.
 
     The kernel tells nobody of a new process, so this looks again and again.
     """
     end = time.monotonic() + seconds
     while True:
-        found = [child for child in descendants(pid) if words in command_line(child)]
+        found = forked_from(pid, words)
         if found or time.monotonic() > end:
             return found
         time.sleep(0.002)

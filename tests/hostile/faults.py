@@ -10,7 +10,7 @@ from typing import Any, Self
 import grpc
 
 from hibana.v1 import execution_pb2, executor_pb2, module_registry_pb2
-from tests.framework.processes import kill, wait_for_descendant
+from tests.framework.processes import kill, wait_for_forked
 from tests.framework.wasm import functions, resvg, wat
 from tests.hostile.cases import LOST, OK, TIMEOUT, Case, Runs, theme
 from tests.hostile.house import House, eventually
@@ -150,13 +150,13 @@ async def zygote_killed(house: House) -> None:
 
 
 async def compilers_killed(house: House) -> None:
-    """Kill compile workers at random moments: the upload can be repeated, and is told so."""
-    for _ in range(house.times(1, 10)):
+    """Kill compile workers, or their zygote, at random moments: the upload can be repeated, and is told so."""
+    for turn in range(house.times(2, 20)):
         name = house.name()
         upload = asyncio.ensure_future(house.upload(resvg(), name=name))
-        compilers = await asyncio.to_thread(wait_for_descendant, house.front, COMPILER, 10.0)
+        compilers = await asyncio.to_thread(wait_for_forked, house.front, COMPILER, 10.0)
         await asyncio.sleep(house.chance.random() * 0.3)
-        kill(compilers, signal.SIGKILL)
+        kill(census(house.front).compile_zygotes if turn % 2 else compilers, signal.SIGKILL)
         try:
             await upload
         except grpc.aio.AioRpcError:

@@ -48,7 +48,9 @@ class Census:
     """The processes of a server, as the kernel tells them."""
 
     zygotes: tuple[int, ...]
+    """Those that workers are forked from."""
     workers: tuple[int, ...]
+    compile_zygotes: tuple[int, ...]
     compilers: tuple[int, ...]
     others: tuple[str, ...]
     """Command lines of descendants that are none of these."""
@@ -60,14 +62,16 @@ def census(front: int) -> Census:
     """Look at a server's processes."""
     below = descendants(front)
     lines = {pid: command_line(pid) for pid in below}
-    compilers = tuple(pid for pid in below if COMPILER in lines[pid])
     family = [pid for pid in below if ZYGOTE in lines[pid]]
     workers = {child for pid in family for child in descendants(pid)}
-    known = {*compilers, *family, *workers}
+    others = [pid for pid in below if COMPILER in lines[pid]]
+    compilers = {child for pid in others for child in descendants(pid)}
+    known = {*others, *compilers, *family, *workers}
     return Census(
         zygotes=tuple(pid for pid in family if pid not in workers),
         workers=tuple(sorted(workers)),
-        compilers=compilers,
+        compile_zygotes=tuple(pid for pid in others if pid not in compilers),
+        compilers=tuple(sorted(compilers)),
         # An empty command line is a process that has ended, or has not begun, while this looked.
         others=tuple(lines[pid] for pid in below if pid not in known and lines[pid]),
         private_bytes=sum(private_bytes(pid) for pid in (front, *below)),
@@ -143,7 +147,7 @@ async def settled(house: House) -> None:
         found = census(house.front)
         if len(found.workers) != metrics["hibana_pool_workers"]:
             wrong.append(f"{len(found.workers)} workers, the pool counts {metrics['hibana_pool_workers']:g}")
-        if found.compilers or found.others or len(found.zygotes) != 1:
+        if found.compilers or found.others or len(found.zygotes) != 1 or len(found.compile_zygotes) > 1:
             wrong.append(f"processes: {found}")
         if not wrong:
             return

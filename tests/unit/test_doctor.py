@@ -13,7 +13,7 @@ from hibana_server.doctor.check import Check, State, examine, verdict
 from hibana_server.doctor.report import as_json, progress, show
 from hibana_server.doctor.walls import judge
 from hibana_server.domain.errors import Unavailable
-from hibana_server.sandbox.frames import Wall
+from hibana_server.sandbox.zygote_frames import Wall
 from hibana_server.settings.model import Settings
 
 GOOD = Check("one", State.OK, "found")

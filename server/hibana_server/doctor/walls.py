@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from hibana_server.doctor.check import Check, State
-from hibana_server.sandbox.frames import Wall
 from hibana_server.sandbox.wall_survey import survey_walls
+from hibana_server.sandbox.zygote_frames import Wall
 from hibana_server.settings.model import Settings
 
 

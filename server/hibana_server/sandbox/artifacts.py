@@ -95,6 +95,7 @@ class ArtifactStore:
     async def stop(self) -> None:
         """End running compiles."""
         await self._flights.stop()
+        await self._runner.stop()
 
     async def compile(
         self,

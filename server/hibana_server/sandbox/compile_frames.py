@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from hibana_server.domain.modules import Finding, ModuleFacts
@@ -18,7 +20,7 @@ ENOSPC_STATUS = 28
 
 
 class CompileRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One job, passed as JSON in the only argument. Descriptors are inherited under the same numbers."""
+    """One job. Descriptors go with it, in the order of `descriptors`; in their places are the sender's numbers."""
 
     wasm_fd: int
     """Readable; the module's bytes from offset 0."""
@@ -28,13 +30,30 @@ class CompileRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Lower-case hex digest the bytes must have."""
     tier: Tier
     policy: TierPolicy
-    parent_pid: int
     cpu_seconds: int
     address_space_bytes: int
     output_bytes: int
     """Largest artifact."""
     signatures_fd: int = -1
     """Readable; types that came with the upload, UTF-8 from offset 0. -1 where none did."""
+    parent_pid: int = 0
+    """The process that the worker shall not outlive: the one it was forked from, which puts that in."""
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What goes with it."""
+        return tuple(each for each in (self.wasm_fd, self.output_fd, self.signatures_fd) if each >= 0)
+
+    def received(self, descriptors: Sequence[int], parent_pid: int) -> CompileRequest:
+        """Put the numbers that the descriptors have here in the place of the sender's."""
+        here = dict(zip(self.descriptors, descriptors, strict=True)) | {-1: -1}
+        return msgspec.structs.replace(
+            self,
+            wasm_fd=here[self.wasm_fd],
+            output_fd=here[self.output_fd],
+            signatures_fd=here[self.signatures_fd],
+            parent_pid=parent_pid,
+        )
 
 
 class Accepted(msgspec.Struct, tag="accepted", frozen=True):
@@ -54,7 +73,18 @@ class Refused(msgspec.Struct, tag="refused", frozen=True):
 
 CompileAnswer = Accepted | Refused
 
+_requests = msgspec.msgpack.Decoder(CompileRequest)
 _answers: msgspec.msgpack.Decoder[CompileAnswer] = msgspec.msgpack.Decoder(CompileAnswer)
+
+
+def encode_request(request: CompileRequest) -> bytes:
+    """Encode a request; it is far shorter than a message to a zygote may be."""
+    return msgspec.msgpack.encode(request)
+
+
+def decode_request(data: bytes) -> CompileRequest:
+    """Decode a request. Raises msgspec.DecodeError."""
+    return _requests.decode(data)
 
 
 def encode_answer(answer: CompileAnswer) -> bytes:

@@ -1,17 +1,17 @@
-"""A compile worker process as the front sees it: started, read, killed and reaped without blocking the loop."""
+"""A compile worker process as the front sees it: read, killed and seen off without blocking the loop."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from hibana_server.sandbox.processors import ALL, move
+from hibana_server.sandbox.compile_frames import CompileRequest, encode_request
+from hibana_server.sandbox.compile_source import CompileSource
+from hibana_server.sandbox.zygote import Born, End
 
 _READ_BYTES = 64 * 1024
 _STDERR_BYTES = 4 * 1024
@@ -24,7 +24,7 @@ class ProcessEnd:
     status: int
     """Exit status, or the negated number of the signal that ended it."""
     answer: bytes
-    """What it wrote to stdout; meaningless unless status is 0."""
+    """What it wrote as its answer; meaningless unless status is 0."""
     stderr: str
     """First 4 KiB of what it wrote to stderr."""
     cpu_seconds: float
@@ -32,45 +32,42 @@ class ProcessEnd:
     """The answer was longer than allowed, and the worker was killed for it."""
 
 
-class CompileProcess:
-    """One worker. Make it on the event loop's thread; `wait` for it, or `kill` it and `wait` all the same."""
+async def start(source: CompileSource, request: CompileRequest, *, answer_bytes: int) -> CompileProcess:
+    """Start a worker on a job, with the descriptors in it. Raises ZygoteGone, OSError."""
+    answer, answer_end = os.pipe()
+    errors, errors_end = os.pipe()
+    try:
+        born = await source.fork(encode_request(request), (answer_end, errors_end, *request.descriptors))
+    except BaseException:
+        os.close(answer)
+        os.close(errors)
+        raise
+    finally:
+        os.close(answer_end)
+        os.close(errors_end)
+    return CompileProcess(born, answer, errors, answer_bytes=answer_bytes)
 
-    def __init__(self, request: str, descriptors: Sequence[int], *, answer_bytes: int) -> None:
+
+class CompileProcess:
+    """One worker. `wait` for it, or `kill` it and `wait` all the same."""
+
+    def __init__(self, born: Born, answer: int, errors: int, *, answer_bytes: int) -> None:
+        """Take over a newborn, and the ends of its pipes."""
+        self.pid = born.pid
         self._loop = asyncio.get_running_loop()
         self._answer_bytes = answer_bytes
         self._answer = bytearray()
         self._stderr = bytearray()
         self._overflow = False
         self._open: set[int] = set()
+        self._pidfd = born.pidfd
+        self._end: End | None = None
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        self._cpu_seconds = 0.0
-        # Popen and a pidfd instead of asyncio's subprocesses: they differ between loops in how children are
-        # reaped, and a pidfd can never name another process.
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module; the request is our own JSON
-            # -S, -s and -P keep site-packages hooks, the user's packages and the directory at hand out.
-            [sys.executable, "-S", "-s", "-P", "-m", "hibana_server.sandbox.compiler", request],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=tuple(descriptors),
-            env={"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if os.path.isabs(entry))},
-            cwd="/",
-            # Ctrl-C in the terminal is for the front alone. A group and not a session of its own: where the kernel
-            # shares processors between sessions (autogroup), SCHED_IDLE would yield to nobody outside of it.
-            process_group=0,
-        )
-        move(self._process.pid, ALL)
-        self._pidfd = os.pidfd_open(self._process.pid)
-        if self._process.stdout is None or self._process.stderr is None:
-            raise AssertionError
-        self._watch(self._process.stdout.fileno(), self._take_answer)
-        self._watch(self._process.stderr.fileno(), self._take_stderr)
-        self._watch(self._pidfd, None)
-
-    @property
-    def pid(self) -> int:
-        """Process id of the worker."""
-        return self._process.pid
+        self._watch(answer, self._take_answer)
+        self._watch(errors, self._take_stderr)
+        self._open.add(self._pidfd)
+        self._loop.add_reader(self._pidfd, self._unwatch, self._pidfd)
+        born.ended.add_done_callback(self._told)
 
     def kill(self) -> None:
         """End the worker now. Harmless once it has ended."""
@@ -81,30 +78,33 @@ class CompileProcess:
     async def wait(self) -> ProcessEnd:
         """Return how the worker ended, after it was reaped and everything it wrote was read."""
         await asyncio.shield(self._ended)
+        if self._end is None:
+            raise AssertionError
         return ProcessEnd(
-            status=self._process.returncode,
+            status=os.waitstatus_to_exitcode(self._end.status),
             answer=bytes(self._answer),
             stderr=self._stderr.decode("utf-8", "replace"),
-            cpu_seconds=self._cpu_seconds,
+            cpu_seconds=self._end.cpu_seconds,
             overflow=self._overflow,
         )
 
-    def _watch(self, descriptor: int, take: Callable[[bytes], None] | None) -> None:
+    def _watch(self, descriptor: int, take: Callable[[bytes], None]) -> None:
         self._open.add(descriptor)
-        if take is None:
-            self._loop.add_reader(descriptor, self._reap)
-        else:
-            os.set_blocking(descriptor, False)
-            self._loop.add_reader(descriptor, self._read, descriptor, take)
+        os.set_blocking(descriptor, False)
+        self._loop.add_reader(descriptor, self._read, descriptor, take)
 
     def _unwatch(self, descriptor: int) -> None:
         self._loop.remove_reader(descriptor)
         self._open.discard(descriptor)
-        if not self._open and not self._ended.done():
-            os.close(self._pidfd)
-            for pipe in (self._process.stdout, self._process.stderr):
-                if pipe is not None:
-                    pipe.close()
+        os.close(descriptor)
+        self._conclude()
+
+    def _told(self, ended: asyncio.Future[End]) -> None:
+        self._end = ended.result()
+        self._conclude()
+
+    def _conclude(self) -> None:
+        if not self._open and self._end is not None and not self._ended.done():
             self._ended.set_result(None)
 
     def _read(self, descriptor: int, take: Callable[[bytes], None]) -> None:
@@ -126,9 +126,3 @@ class CompileProcess:
 
     def _take_stderr(self, data: bytes) -> None:
         self._stderr += data[: _STDERR_BYTES - len(self._stderr)]
-
-    def _reap(self) -> None:
-        _, status, usage = os.wait4(self._process.pid, 0)
-        self._process.returncode = os.waitstatus_to_exitcode(status)
-        self._cpu_seconds = usage.ru_utime + usage.ru_stime
-        self._unwatch(self._pidfd)

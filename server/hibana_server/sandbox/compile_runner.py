@@ -22,8 +22,10 @@ from hibana_server.sandbox.compile_frames import (
     Refused,
     decode_answer,
 )
-from hibana_server.sandbox.compile_process import CompileProcess, ProcessEnd
+from hibana_server.sandbox.compile_process import CompileProcess, ProcessEnd, start
+from hibana_server.sandbox.compile_source import CompileSource
 from hibana_server.sandbox.turns import Turns, TurnsFull
+from hibana_server.sandbox.zygote import ZygoteGone
 
 log = structlog.get_logger(__name__)
 
@@ -64,13 +66,18 @@ def default_concurrency(address_space_bytes: int) -> int:
 
 
 class CompileRunner:
-    """Starts one worker per job. Use on one event loop."""
+    """Starts one worker per job. Use on one event loop, and `stop` it."""
 
     def __init__(self, settings: CompileSettings | None = None) -> None:
         self._settings = settings or CompileSettings()
         self._concurrency = self._settings.concurrency or default_concurrency(self._settings.address_space_bytes)
         self._turns = Turns(self._concurrency, self._settings.max_queue)
+        self._source = CompileSource()
         self._running: set[CompileProcess] = set()
+
+    async def stop(self) -> None:
+        """End every worker, and what they are forked from."""
+        await self._source.stop()
 
     @property
     def running(self) -> tuple[int, ...]:
@@ -100,7 +107,7 @@ class CompileRunner:
 
         Types that are not understood, or that the module's functions do not have, are Invalid(SIGNATURES_INVALID).
         """
-        # An argument of a process is shorter than types may be.
+        # A request is shorter than types may be.
         descriptor = os.memfd_create("signatures", os.MFD_CLOEXEC)
         try:
             os.write(descriptor, signatures.encode())
@@ -138,16 +145,14 @@ class CompileRunner:
             sha256=sha256,
             tier=tier,
             policy=policy,
-            parent_pid=os.getpid(),
             cpu_seconds=math.ceil(policy.compile_seconds),
             address_space_bytes=self._settings.address_space_bytes,
             output_bytes=max(MIN_ARTIFACT_BYTES, ARTIFACT_GROWTH * os.fstat(wasm_fd).st_size),
             signatures_fd=signatures_fd,
         )
-        inherited = tuple(each for each in (wasm_fd, output_fd, signatures_fd) if each >= 0)
         try:
-            process = CompileProcess(msgspec.json.encode(request).decode(), inherited, answer_bytes=MAX_ANSWER_BYTES)
-        except OSError as error:
+            process = await start(self._source, request, answer_bytes=MAX_ANSWER_BYTES)
+        except (ZygoteGone, OSError) as error:
             log.exception("compiler_start_failed")
             raise Unavailable("The compiler cannot be started now: try again later.", retry_after=5.0) from error
         self._running.add(process)

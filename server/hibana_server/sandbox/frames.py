@@ -1,4 +1,4 @@
-"""Typed frames between the front and a sandbox worker, and between the front and the zygote.
+"""Typed frames between the front and a sandbox worker.
 
 A frame on a worker's channel is a length (4 bytes, little endian) and a MessagePack array. The
 worker may be taken over by its guest: what it sends is bounded and checked before it is believed.
@@ -27,9 +27,6 @@ LENGTH: Final = struct.Struct("<I")
 
 LOG_OVERHEAD: Final = 64
 """What a log line counts against the output limit besides its bytes: the front keeps an object for each."""
-
-NOT_CONFINED_STATUS: Final = 77
-"""Exit status of a worker around which a wall did not rise."""
 
 STDOUT: Final = 0
 STDERR: Final = 1
@@ -226,10 +223,9 @@ class Broken(msgspec.Struct, array_like=True, tag=3, frozen=True):
     message: str
 
 
-class Spawn(msgspec.Struct, array_like=True, frozen=True):
-    """Front to zygote, with the worker's end of its channel: fork a worker."""
+class NewWorker(msgspec.Struct, array_like=True, frozen=True):
+    """What a worker is forked with, besides its end of the channel."""
 
-    request: int
     data_bytes: int
     """RLIMIT_DATA of the worker."""
     cache_bytes: int
@@ -238,46 +234,13 @@ class Spawn(msgspec.Struct, array_like=True, frozen=True):
     """Directory of the artifacts its tier may load: all that the worker can read. None leaves it nothing."""
 
 
-class Spawned(msgspec.Struct, array_like=True, tag=1, frozen=True):
-    """Zygote to front, with the worker's pidfd; pid 0 when the fork failed (and no pidfd)."""
-
-    request: int
-    pid: int
-
-
-class Exited(msgspec.Struct, array_like=True, tag=2, frozen=True):
-    """Zygote to front: a worker ended; `status` as of waitpid."""
-
-    pid: int
-    status: int
-
-
-class Wall(msgspec.Struct, array_like=True, frozen=True):
-    """Whether one of the walls around every worker stands on this machine, as tried in a process of its own."""
-
-    name: str
-    stands: bool
-    detail: str
-    """What it denies, or why it does not stand."""
-    fix: str
-    """What would make it stand, or deny more; empty when nothing is amiss."""
-
-
-class Surveyed(msgspec.Struct, array_like=True, tag=3, frozen=True):
-    """Zygote to front, before anything else: the walls each worker will have. One that cannot raise them ends."""
-
-    walls: tuple[Wall, ...]
-
-
 ToWorker = Run | Open | Calls | Feed | Drop | Close
 FromWorker = Out | Done | Bulk | Loaded | Broken | Batch | Wants | Back | Closed
-FromZygote = Spawned | Exited | Surveyed
 
 encoder: Final = msgspec.msgpack.Encoder()
 to_worker_decoder: Final[msgspec.msgpack.Decoder[ToWorker]] = msgspec.msgpack.Decoder(ToWorker)
 worker_decoder: Final[msgspec.msgpack.Decoder[FromWorker]] = msgspec.msgpack.Decoder(FromWorker)
-spawn_decoder: Final = msgspec.msgpack.Decoder(Spawn)
-zygote_decoder: Final[msgspec.msgpack.Decoder[FromZygote]] = msgspec.msgpack.Decoder(FromZygote)
+new_worker_decoder: Final = msgspec.msgpack.Decoder(NewWorker)
 
 
 def pack(frame: ToWorker | FromWorker) -> bytearray:

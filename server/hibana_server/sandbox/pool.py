@@ -24,7 +24,6 @@ from hibana_server.domain.executions import Outcome, RunEnd
 from hibana_server.domain.sandboxes import Claim
 from hibana_server.domain.tiers import Tier
 from hibana_server.sandbox.admission import Admission
-from hibana_server.sandbox.frames import Wall
 from hibana_server.sandbox.idle_workers import IdleWorkers
 from hibana_server.sandbox.making_place import worker_to_end
 from hibana_server.sandbox.placement import Placement
@@ -33,6 +32,7 @@ from hibana_server.sandbox.reserved import ReservedSandbox
 from hibana_server.sandbox.waiting import Offer, Ticket, Waiting
 from hibana_server.sandbox.worker_process import WorkerProcess
 from hibana_server.sandbox.worker_source import WorkerSource
+from hibana_server.sandbox.zygote_frames import Wall
 
 log = structlog.get_logger("hibana.sandbox")
 

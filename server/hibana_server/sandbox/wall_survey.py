@@ -9,7 +9,7 @@ import sys
 import msgspec
 
 from hibana_server.domain.errors import Unavailable
-from hibana_server.sandbox.frames import Wall
+from hibana_server.sandbox.zygote_frames import Wall
 
 _SECONDS = 30.0
 

@@ -21,7 +21,7 @@ from hibana_server.sandbox.answers import Answers
 from hibana_server.sandbox.component_memory import component
 from hibana_server.sandbox.frames import Directory, Run, Typed, pack
 from hibana_server.sandbox.output_pieces import ProtocolError
-from hibana_server.sandbox.zygote import Born
+from hibana_server.sandbox.worker_source import NewBorn
 
 log = structlog.get_logger("hibana.sandbox")
 
@@ -54,10 +54,10 @@ class WorkerProcess:
     """A worker process. Idle, running one job, or leased."""
 
     def __init__(
-        self, born: Born, tier: Tier, grace: float, alarms: Alarms, on_idle: Callable[[WorkerProcess], None]
+        self, born: NewBorn, tier: Tier, grace: float, alarms: Alarms, on_idle: Callable[[WorkerProcess], None]
     ) -> None:
         """Take over a newborn; `on_idle` is called after each job, and when the worker has ended (`alive`)."""
-        self.pid = born.pid
+        self.pid = born.process.pid
         self.tier = tier
         self.alive = True
         self.calls = 0
@@ -70,7 +70,7 @@ class WorkerProcess:
         """Whether a job ended as it should not: nobody gets the worker after that."""
         self.held: set[str] = set()
         """Keys of the artifacts the worker has mapped."""
-        self._pidfd = born.pidfd
+        self._pidfd = born.process.pidfd
         self._sock = born.sock
         self._grace = grace
         self._alarms = alarms

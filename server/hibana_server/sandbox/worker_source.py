@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from hibana_server.sandbox.frames import NOT_CONFINED_STATUS, Wall
-from hibana_server.sandbox.zygote import Born, Zygote, ZygoteGone
+from hibana_server.sandbox.frames import NewWorker, encoder
+from hibana_server.sandbox.zygote import Born, End, Zygote, ZygoteGone
+from hibana_server.sandbox.zygote_frames import NOT_CONFINED_STATUS, Wall
 
 log = structlog.get_logger("hibana.sandbox")
 
@@ -24,6 +29,42 @@ _LIVED_LONG = 60.0
 """Seconds after which the end of a zygote counts as the first again."""
 _HOPELESS = 4
 """Vain attempts one after the other from which calls no longer wait for a worker."""
+_CHANNEL_BUFFER = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class NewBorn:
+    """A worker that was just forked."""
+
+    process: Born
+    sock: socket.socket
+    """The front's end of the channel, non-blocking."""
+
+    def discard(self) -> None:
+        """End a worker that nobody wants any more."""
+        self.process.discard()
+        self.sock.close()
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ}
+    # One heap for all threads of a worker: they hardly ever allocate at once, and each heap is memory of its own.
+    return kept | {"MALLOC_ARENA_MAX": "1"}
+
+
+def _execute(control: int) -> subprocess.Popen[bytes]:
+    """Start the zygote of workers with its end of the control socket. Raises OSError."""
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        # -P: the directory the service was started in is no place to import from.
+        [sys.executable, "-P", "-m", "hibana_server.sandbox.worker.zygote", str(control)],
+        pass_fds=(control,),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env=_environment(),
+        # A process group of its own, so that the terminal's Ctrl-C does not end guests before the drain. No session:
+        # the kernel weighs sessions alike, and a guest in SCHED_IDLE would not give way to the front.
+        process_group=0,
+    )
 
 
 class WorkerSource:
@@ -73,7 +114,7 @@ class WorkerSource:
     def start(self) -> None:
         """Start a zygote. Raises OSError."""
         self._zygote_started = time.monotonic()
-        self._zygote = Zygote(self._exited, self._gone)
+        self._zygote = Zygote(_execute, self._gone)
 
     async def stop(self) -> None:
         """End the zygote and with it every worker."""
@@ -92,13 +133,15 @@ class WorkerSource:
         """Return the required walls that are known not to stand."""
         return tuple(wall for wall in self.walls if wall.name in self._require_walls and not wall.stands)
 
-    async def spawn(self, data_bytes: int, cache_bytes: int, readable: Path | None) -> Born | None:
+    async def spawn(self, data_bytes: int, cache_bytes: int, readable: Path | None) -> NewBorn | None:
         """Fork a worker that can read files below `readable`; None when that failed, and then `on_change` follows."""
         try:
             zygote = self._zygote
             if zygote is None:
                 raise ZygoteGone
-            born = await zygote.spawn(data_bytes, cache_bytes, readable)
+            born = await self._fork(
+                zygote, NewWorker(data_bytes, cache_bytes, None if readable is None else str(readable))
+            )
             self.walls = zygote.walls
             if self.missing_walls:
                 born.discard()
@@ -108,6 +151,20 @@ class WorkerSource:
             log.warning("worker_not_made", error=str(error))
             self.failed()
             return None
+
+    async def _fork(self, zygote: Zygote, worker: NewWorker) -> NewBorn:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with theirs:
+            ours.setblocking(False)  # noqa: FBT003 - the signature is the standard library's
+            for end in (ours, theirs):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _CHANNEL_BUFFER)
+            try:
+                process = await zygote.spawn(encoder.encode(worker), [theirs.fileno()])
+            except BaseException:
+                ours.close()
+                raise
+        process.ended.add_done_callback(lambda ended: self._exited(process.pid, ended.result()))
+        return NewBorn(process, ours)
 
     def failed(self) -> None:
         """Take note that a worker could not be made or died unused: after the second, none is made for a moment."""
@@ -126,7 +183,8 @@ class WorkerSource:
         self._pause = None
         self._on_change()
 
-    def _exited(self, pid: int, status: int) -> None:
+    def _exited(self, pid: int, end: End) -> None:
+        status = end.status
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         if number == signal.SIGSYS:
             # No honest worker does that: a guest has left the engine, or a library needs what the list lacks.

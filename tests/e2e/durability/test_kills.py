@@ -11,7 +11,7 @@ import pytest
 
 from hibana.v1 import execution_pb2, executor_pb2, module_registry_pb2
 from tests.e2e.durability.conftest import Connect, add, create, record, start_endless, unfinished
-from tests.framework.processes import command_line, descendants, kill, wait_for_descendant, wait_gone
+from tests.framework.processes import command_line, forked_from, kill, wait_for_forked, wait_gone
 from tests.framework.refusals import refused
 from tests.framework.server import Server
 from tests.framework.stubs import Stubs
@@ -24,8 +24,7 @@ COMPILER = "sandbox.compiler"
 
 def workers(server: Server) -> list[int]:
     """Return the processes that run guests: children of the one they are forked from."""
-    zygotes = [pid for pid in server.descendants() if ZYGOTE in command_line(pid)]
-    return [child for pid in zygotes for child in descendants(pid)]
+    return forked_from(server.pid, ZYGOTE)
 
 
 async def test_a_killed_worker_costs_its_one_call(server: Server, alice: Stubs) -> None:
@@ -71,7 +70,7 @@ async def test_a_stopped_worker_ends_at_its_time_limit(server: Server, alice: St
 
 async def test_a_killed_compile_is_an_answer_and_can_be_repeated(server: Server, alice: Stubs) -> None:
     upload = asyncio.ensure_future(create(alice, "resvg", resvg()))
-    compilers = await asyncio.to_thread(wait_for_descendant, server.pid, COMPILER, 10.0)
+    compilers = await asyncio.to_thread(wait_for_forked, server.pid, COMPILER, 10.0)
     assert compilers
     kill(compilers, signal.SIGKILL)
     refusal = await refused(upload)
@@ -79,6 +78,16 @@ async def test_a_killed_compile_is_an_answer_and_can_be_repeated(server: Server,
     assert refusal.retry_after is not None
     missing = alice.registry.GetModule(module_registry_pb2.GetModuleRequest(module="user/resvg"))
     assert (await refused(missing)).reason == "NOT_FOUND"
+    assert (await create(alice, "resvg", resvg())).live_version == "1"
+
+
+async def test_a_killed_zygote_of_compilers_is_replaced(server: Server, alice: Stubs) -> None:
+    upload = asyncio.ensure_future(create(alice, "resvg", resvg()))
+    assert await asyncio.to_thread(wait_for_forked, server.pid, COMPILER, 10.0)
+    kill([pid for pid in server.descendants() if COMPILER in command_line(pid)], signal.SIGKILL)
+    refusal = await refused(upload)
+    assert refusal.code == grpc.StatusCode.UNAVAILABLE, refusal
+    assert refusal.retry_after is not None
     assert (await create(alice, "resvg", resvg())).live_version == "1"
 
 

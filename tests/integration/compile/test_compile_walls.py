@@ -23,9 +23,10 @@ import json, os, socket, sys, threading
 import msgspec
 from hibana_server.sandbox.compile_frames import CompileRequest
 from hibana_server.sandbox.compiler.walls import raise_walls
+from hibana_server.sandbox.walls.walls import offered
 
 request = msgspec.json.decode(sys.argv[1], type=CompileRequest)
-raise_walls(request)
+raise_walls(request, offered()[0])
 try:
     answer = eval(sys.argv[2])
 except OSError as error:

@@ -212,7 +212,7 @@ async def test_worker_is_confined_before_it_compiles(lab: Lab) -> None:
     assert os.sched_getscheduler(int(process.name)) == os.SCHED_IDLE
     # In a session of its own it would have a full share of the processors all the same; a group keeps ctrl-C off.
     assert os.getsid(int(process.name)) == os.getsid(0)
-    assert os.getpgid(int(process.name)) == int(process.name)
+    assert os.getpgid(int(process.name)) != os.getpgid(0)
     variables = [entry.split(b"=")[0] for entry in (process / "environ").read_bytes().split(b"\0") if entry]
     assert variables == [b"PYTHONPATH"]
     targets = {str(each.readlink()).split(":")[0] for each in (process / "fd").iterdir()}

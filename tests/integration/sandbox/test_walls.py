@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from hibana_server.sandbox.frames import NOT_CONFINED_STATUS
 from hibana_server.sandbox.worker_source import WorkerSource
+from hibana_server.sandbox.zygote_frames import NOT_CONFINED_STATUS
 from tests.framework.attackers import DATA_BYTES, FORBIDDEN, Attackers, Ended, attackers, execute, number
 
 pytestmark = [pytest.mark.needs_landlock, pytest.mark.needs_seccomp]
@@ -356,7 +356,7 @@ def test_without_both_the_worker_still_has_no_rights() -> None:
 
 
 async def test_the_front_counts_forbidden_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hibana_server.sandbox.zygote._execute", execute)
+    monkeypatch.setattr("hibana_server.sandbox.worker_source._execute", execute)
     source = WorkerSource(lambda: None, {"landlock", "seccomp"})
     source.start()
     try:

@@ -8,23 +8,22 @@ import resource
 from hibana_server.sandbox.compile_frames import CompileRequest
 from hibana_server.sandbox.giving_way import GivingWay
 from hibana_server.sandbox.walls.process import die_with_parent, give_up_rights, limit
-from hibana_server.sandbox.walls.walls import offered
+from hibana_server.sandbox.walls.walls import Walls
 
 _OPEN_FILES = 64
 
 
-def raise_walls(request: CompileRequest) -> None:
+def raise_walls(request: CompileRequest, walls: Walls) -> None:
     """Bind this process to its parent's life, bound what it uses, and leave it its open descriptors. Cannot be undone.
 
-    Its input and output are open already, so the file system is closed to it altogether, where the machine
-    offers the walls for that. Raises OSError, and then the process must end.
+    Its input and output are open already, so the file system is closed to it altogether, where there are
+    `walls` for that. Raises OSError, and then the process must end.
     """
     die_with_parent(request.parent_pid)
     give_up_rights()
     # Uploads compile when calls leave the processor idle.
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     GivingWay().begin()
-    walls, _ = offered()
     limit(
         {
             # At the soft limit SIGXCPU ends the process and so tells the reason; the hard one is the kernel's SIGKILL.

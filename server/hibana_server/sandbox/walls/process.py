@@ -17,14 +17,14 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def close_everything_but(keep: int) -> None:
-    """Close every descriptor but this one; standard streams lead nowhere afterwards."""
+def close_everything_but(*keep: int) -> None:
+    """Close every descriptor but these; standard streams lead nowhere afterwards."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(nowhere, standard)
     for name in os.listdir("/proc/self/fd"):
         descriptor = int(name)
-        if descriptor > 2 and descriptor != keep:
+        if descriptor > 2 and descriptor not in keep:
             try:
                 os.close(descriptor)
             except OSError:

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from hibana_server.sandbox.frames import Wall
 from hibana_server.sandbox.walls import landlock, process
 from hibana_server.sandbox.walls.kernel import PR_GET_NO_NEW_PRIVS, prctl
 from hibana_server.sandbox.walls.walls import Walls, offered
+from hibana_server.sandbox.zygote_frames import Wall
 
 _LONGEST = 300
 _NEWER_KERNEL = "Run a kernel from 6.12 on to have signals and abstract sockets denied by Landlock too."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 
-from hibana_server.sandbox.frames import Broken, Open, Run, Spawn
+from hibana_server.sandbox.frames import Broken, NewWorker, Open, Run
 from hibana_server.sandbox.worker.channel import Channel, ChannelClosed
 from hibana_server.sandbox.worker.conversation import Conversation
 from hibana_server.sandbox.worker.engine import Engines
@@ -71,11 +71,11 @@ class _GuestThread(threading.Thread):
             life.channel.send(Broken(f"{type(error).__name__}: {error}"[:_LONGEST_REASON]))
 
 
-def serve(sock: socket.socket, engines: Engines, spawn: Spawn, own: OwnMemory) -> None:
+def serve(sock: socket.socket, engines: Engines, worker: NewWorker, own: OwnMemory) -> None:
     """Run jobs until the front closes the channel."""
     threading.stack_size(_STACK_BYTES)
     channel = Channel(sock)
-    life = _Life(channel, Runner(engines, spawn.cache_bytes, channel.send, own))
+    life = _Life(channel, Runner(engines, worker.cache_bytes, channel.send, own))
     while True:
         thread = _GuestThread(life)
         thread.start()
