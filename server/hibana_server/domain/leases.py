@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from hibana_server.domain.executions import Limits, Outcome, Output, RunEnd
+from hibana_server.domain.executions import Limits, Outcome, Output, RunEnd, Usage
 from hibana_server.domain.sandboxes import Artifact, TypedCall
 
 
@@ -63,6 +63,9 @@ class LeaseSink(Protocol):
     def hungry(self) -> None:
         """Take note that the guest waits for stdin: `Lease.feed` is due, once."""
 
+    def spent(self, usage: Usage) -> None:
+        """Take note of what the guest used besides its calls: what freeing objects took when the lease was closed."""
+
     def over(self, outcome: Outcome | None) -> None:
         """Take note that the sandbox is gone, once: calls that were not answered have not begun, but for the first.
 
@@ -87,7 +90,10 @@ class Lease(Protocol):
         """Take a call back that may not have begun: if so, `given_back` follows."""
 
     def close(self) -> None:
-        """End the lease while no call is open; a sandbox that kept an instance is not used again."""
+        """End the lease while no call is open; a sandbox that kept an instance is not used again.
+
+        A component frees its objects then, which may put out more, and has a second for that.
+        """
 
     def kill(self, outcome: Outcome) -> None:
         """End the guest now; `over` follows. Harmless once it has ended."""

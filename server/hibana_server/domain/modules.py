@@ -75,7 +75,8 @@ class Export:
     note: str = ""
     """Why it cannot be called, or what is worth knowing about calling it; empty where there is nothing."""
     form: str = ""
-    """Its buffer, as `sandbox/shapes/buffer.py` writes it; empty in every convention but BUFFER."""
+    """Its buffer, as `sandbox/shapes/buffer.py` writes it; of a function on a component's resource its name in the
+    binary (`sandbox/shapes/resources.py`); empty in every other convention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +114,12 @@ class ModuleFacts:
         return all(f.severity is not Severity.ERROR for f in self.findings)
 
     def export(self, name: str) -> Export | None:
-        """Return the exported function of that name."""
+        """Return the exported function of that name; those of components by their names in the binary as well."""
         for export in self.exports:
             if export.name == name:
+                return export
+        for export in self.exports:
+            if export.form == name and export.convention is Convention.COMPONENT:
                 return export
         return None
 

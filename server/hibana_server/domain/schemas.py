@@ -119,7 +119,8 @@ def _record(type_: Type) -> dict[str, object]:
 def _choice(type_: Type) -> dict[str, object]:
     """Return the schema of an option, a result, a variant or a handle."""
     if type_.kind in HANDLES:
-        return _integer("u64")
+        what = f"handle of a {type_.names[0]} of this session"
+        return _integer("u64") | {"description": what + (", which is given away" if type_.kind == "own" else "")}
     if type_.kind == "option":
         inner = _of(type_.item())
         return {"anyOf": [{"type": "null"}, _field("some", inner) if wraps_some(type_.item()) else inner]}

@@ -25,6 +25,9 @@ BULK_BYTES: Final = 2
 """Codes of the MessagePack extensions that stand for bulk in `Done.values`; each holds a `LENGTH` in bytes."""
 LENGTH: Final = struct.Struct("<I")
 
+CLOSE_SECONDS: Final = 1.0
+"""Time that destructors of the objects of a conversation have at its end, all together."""
+
 LOG_OVERHEAD: Final = 64
 """What a log line counts against the output limit besides its bytes: the front keeps an object for each."""
 
@@ -112,8 +115,8 @@ class Open(msgspec.Struct, array_like=True, tag=2, frozen=True):
     env: tuple[tuple[str, str], ...]
     fresh: bool
     """Whether every call gets an instance of its own; otherwise there is one, and stdin comes while it runs."""
-    component: Component | None = None
-    """There where the module is a component."""
+    memories: tuple[int, ...] | None = None
+    """Of a component, the most pages of each memory of an instance (`component_memory`); None for core modules."""
 
 
 class Call(msgspec.Struct, array_like=True, frozen=True):
@@ -215,6 +218,10 @@ class Back(msgspec.Struct, array_like=True, tag=8, frozen=True):
 
 class Closed(msgspec.Struct, array_like=True, tag=9, frozen=True):
     """Worker to front: the conversation has ended; the worker waits for a job."""
+
+    execution_ns: int = 0
+    """What destructors took of the objects that were still there."""
+    cpu_ns: int = 0
 
 
 class Broken(msgspec.Struct, array_like=True, tag=3, frozen=True):

@@ -9,12 +9,12 @@ from typing import Protocol
 
 import structlog
 
-from hibana_server.domain.executions import Outcome, RunEnd
+from hibana_server.domain.executions import Outcome, RunEnd, Usage
 from hibana_server.domain.leases import LeaseCall, LeaseJob, LeaseSink
 from hibana_server.domain.sandboxes import Claim
 from hibana_server.sandbox.answers import read_end, take_bulk
-from hibana_server.sandbox.component_memory import component
 from hibana_server.sandbox.frames import (
+    CLOSE_SECONDS,
     HEADER,
     MAX_FROM_WORKER,
     Back,
@@ -73,6 +73,8 @@ class LeasedSandbox:
         self._closing = False
         self._spent = not job.fresh
         """Whether the worker is not used again."""
+        self._frees = not job.fresh and job.memories is not None
+        """Whether there may be objects to free at the end."""
         self._started = time.perf_counter_ns()
         limits, artifact = job.limits, job.artifact
         frame = pack(
@@ -88,7 +90,7 @@ class LeasedSandbox:
                 job.argv,
                 job.env,
                 job.fresh,
-                None if job.memories is None else component(job.memories, limits.memory_bytes),
+                job.memories,
             )
         )
         worker.lease(self, frame, job.start_timeout + LOAD_SECONDS)
@@ -130,11 +132,11 @@ class LeasedSandbox:
         """End the lease while no call is open."""
         if self._over or self._closing:
             return
-        if self._spent or not self._opened:
+        if not self._opened or (self._spent and not self._frees):
             self._end(None)
         else:
             self._closing = True
-            self._worker.watch(self._job.start_timeout)
+            self._worker.watch(CLOSE_SECONDS if self._frees else self._job.start_timeout)
             self._worker.send(pack(Close()))
 
     def kill(self, outcome: Outcome) -> None:
@@ -191,14 +193,20 @@ class LeasedSandbox:
         elif isinstance(frame, Back):
             self._take_back(frame)
         elif isinstance(frame, Closed) and self._closing:
-            self._end(None)
+            self._take_closed(frame)
         elif isinstance(frame, Broken):
             raise ProtocolError(f"the worker failed: {frame.message}")
         else:
             raise ProtocolError("an answer to another kind of job")
 
+    def _take_closed(self, frame: Closed) -> None:
+        if self._frees:
+            most = int(CLOSE_SECONDS * 1e9)
+            self._sink.spent(Usage(min(max(frame.execution_ns, 0), most), min(max(frame.cpu_ns, 0), most)))
+        self._end(None)
+
     def _take_output(self, frame: Out, pieces: Pieces) -> None:
-        if self._opened and not self._sent:
+        if self._opened and not self._sent and not (self._closing and self._frees):
             raise ProtocolError("output of no call")
         self._output_left -= pieces.take_frame(frame)
         if self._output_left < 0:

@@ -173,6 +173,10 @@ class KeptSession(Session):
         self._stdin.asked()
         self._feed()
 
+    def spent(self, usage: Usage) -> None:
+        """Take note of what the guest used at its end."""
+        self._add_usage(usage)
+
     def over(self, outcome: Outcome | None) -> None:
         """Take note that the sandbox is gone."""
         self._is_over = True

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from hibana_server.domain.executions import Cache, Failure, Outcome, Output, RunEnd
+from hibana_server.domain.executions import Cache, Failure, Outcome, Output, RunEnd, Usage
 from hibana_server.domain.leases import Lease, LeaseCall
 from hibana_server.services.session_calls import Entry
 
@@ -137,6 +137,9 @@ class Lane:
 
     def hungry(self) -> None:
         """Nothing to do: stdin is empty."""
+
+    def spent(self, usage: Usage) -> None:
+        """Nothing to do: what independent calls had is freed with their instances."""
 
     def over(self, outcome: Outcome | None) -> None:
         """Take note that the sandbox is gone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from hibana_server.domain.errors import Exhausted, Unimplemented
+from hibana_server.domain.errors import Exhausted
 from hibana_server.domain.executions import NOTHING_KEPT, Cache, Execution, Input, Limits, State
 from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.domain.leases import LeaseJob
@@ -79,10 +79,6 @@ class Sessions:
 
     async def _on_one_instance(self, opening: Opening, target: Target, seen: int) -> KeptSession:
         subject = opening.caller.subject
-        if target.memories is not None:
-            raise Unimplemented(
-                "components are not kept between calls by this release; ask for fresh_instance_per_call, or use Invoke"
-            )
         self._check(subject)
         account = self._executions.count(opening.caller)
         self._kept[subject] += 1
@@ -132,6 +128,7 @@ class Sessions:
                 opening.argv,
                 tuple(opening.env.items()),
                 fresh=False,
+                memories=target.memories,
             )
             session.leased(sandbox.lease(job, session))
         except BaseException:

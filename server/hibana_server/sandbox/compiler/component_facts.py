@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import wasmtime
 from wasmtime import component
@@ -10,14 +11,18 @@ from wasmtime import component
 from hibana_server.domain.modules import Convention, Export, Finding, Import, ModuleFacts, Parameter, Severity
 from hibana_server.domain.text import clean
 from hibana_server.domain.tiers import Tier
+from hibana_server.domain.wit import holds_handles
+from hibana_server.sandbox.compiler.component_resources import Resources
 from hibana_server.sandbox.compiler.component_types import NotSpelledError, type_of
 from hibana_server.sandbox.gate.component import Sums
 from hibana_server.sandbox.gate.errors import LimitPassed
 from hibana_server.sandbox.gate.judgement import MAX_FINDINGS
 from hibana_server.sandbox.gate.limits import GateLimits
+from hibana_server.sandbox.gate.typing import IN_SESSION
 from hibana_server.sandbox.imports import NotGranted
 from hibana_server.sandbox.interfaces import PROGRAM, RUN, judge_interface
 from hibana_server.sandbox.shapes.component import PREFIX
+from hibana_server.sandbox.shapes.resources import drop_name, typed_name
 from hibana_server.sandbox.worker.components.linking import misfit
 
 _KINDS: dict[type[object], str] = {
@@ -62,8 +67,9 @@ def describe_component(
 
 def _exports(engine: wasmtime.Engine, types: component.ComponentType, limits: GateLimits) -> Iterator[Export]:
     left, values = limits.exports, limits.signature_values
-    for name, kind in _functions(engine, types):
-        export = _export(name, kind)
+    resources = Resources(engine, types)
+    for name, exported, kind in _functions(engine, types, resources):
+        export = _export(name, exported, kind, resources)
         left -= 1
         values -= len(export.parameters) + len(export.results)
         if left < 0:
@@ -76,46 +82,77 @@ def _exports(engine: wasmtime.Engine, types: component.ComponentType, limits: Ga
             yield Export(PROGRAM, (), (), callable=True, note=f"the program, {name}")
 
 
-def _functions(engine: wasmtime.Engine, types: component.ComponentType) -> Iterator[tuple[str, component.FuncType]]:
-    """Yield exported functions: by their names, and those of an interface as `INTERFACE#NAME`."""
-    for name, item in types.exports(engine).items():
-        if name.startswith(PREFIX):
-            continue  # not the component's own
-        kind = item.ty
+Kind = component.FuncType | str
+"""A function's type, or of one that frees objects the name of their resource."""
+
+
+def _functions(
+    engine: wasmtime.Engine, types: component.ComponentType, resources: Resources
+) -> Iterator[tuple[str, str, Kind]]:
+    """Yield exported functions by the names they are called by and those they are exported under.
+
+    Those of an interface are `INTERFACE#NAME`. What frees the objects of a resource is one besides.
+    """
+    freed: set[str] = set()
+    top = _kinds(types.exports(engine))
+    for name, kind in top.items():
         if isinstance(kind, component.FuncType):
-            yield name, kind
+            yield typed_name(name, top), name, kind
         elif isinstance(kind, component.ComponentInstanceType):
-            for inner, each in kind.exports(engine).items():
-                found = each.ty
-                if isinstance(found, component.FuncType):
-                    yield f"{name}#{inner}", found
+            inside = _kinds(kind.exports(engine))
+            for inner, each in inside.items():
+                if isinstance(each, component.FuncType):
+                    yield f"{name}#{typed_name(inner, inside)}", f"{name}#{inner}", each
+            for called, exported, resource in _freeing(inside, resources, freed):
+                yield f"{name}#{called}", f"{name}#{exported}", resource
+    yield from _freeing(top, resources, freed)
 
 
-def _export(name: str, kind: component.FuncType) -> Export:
+def _kinds(items: Mapping[str, Any]) -> dict[str, object]:
+    """Return the types of what is exported, without what is not the component's own."""
+    return {name: item.ty for name, item in items.items() if not name.startswith(PREFIX)}
+
+
+def _freeing(kinds: dict[str, object], resources: Resources, freed: set[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield what frees objects of the resources that are exported here, and were not before."""
+    for name, kind in kinds.items():
+        resource = resources.find(kind) if isinstance(kind, component.ResourceType) else None
+        if resource is not None and resource not in freed:
+            freed.add(resource)
+            yield typed_name(drop_name(name), kinds), drop_name(name), resource
+
+
+def _export(name: str, exported: str, kind: Kind, resources: Resources) -> Export:
     shown = clean(name)
     note = "" if shown == name else "its name is too long, or has characters that cannot be shown"
+    form = "" if exported == name else exported
+    if isinstance(kind, str):
+        given = (Parameter("self", f"own<{kind}>"),)
+        return Export(shown, given, (), not note, Convention.COMPONENT, note or IN_SESSION, exported)
     parameters: list[Parameter] = []
     results: list[str] = []
     for each, type_ in kind.params:
         try:
-            parameters.append(Parameter(clean(each), type_of(type_).spell()))
+            parameters.append(Parameter(clean(each), type_of(type_, resources.name).spell()))
         except NotSpelledError as error:
             parameters.append(Parameter(clean(each), "_"))
             note = note or f"its parameter {clean(each, 64)} {error}"
     result = kind.result
     if result is not None:
         try:
-            results.append(type_of(result).spell())
+            results.append(type_of(result, resources.name).spell())
         except NotSpelledError as error:
             results.append("_")
             note = note or f"its result {error}"
+    types = (*(parameter.type for parameter in parameters), *results)
     return Export(
         name=shown,
         parameters=tuple(parameters),
         results=tuple(results),
         callable=not note,
         convention=Convention.COMPONENT,
-        note=note,
+        note=note or (IN_SESSION if holds_handles(types) else ""),
+        form=form,
     )
 
 

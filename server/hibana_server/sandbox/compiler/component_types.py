@@ -32,9 +32,9 @@ class NotSpelledError(ValueError):
     """A type has no form outside of the component; the text completes "its parameter x ..."."""
 
 
-def type_of(kind: component.ValType) -> Type:
-    """Return a type. Raises NotSpelledError."""
-    found = _Reader().read(kind, 0)
+def type_of(kind: component.ValType, resource: Callable[[component.ResourceType], str]) -> Type:
+    """Return a type, its handles with the names that `resource` tells. Raises NotSpelledError, as `resource` does."""
+    found = _Reader(resource).read(kind, 0)
     if len(found.spell()) > MAX_TYPE_LENGTH:
         raise NotSpelledError(f"has a type that is longer than {MAX_TYPE_LENGTH} characters")
     return found
@@ -43,8 +43,9 @@ def type_of(kind: component.ValType) -> Type:
 class _Reader:
     """Reads one type and counts its parts: types share them, and a short definition may stand for an endless tree."""
 
-    def __init__(self) -> None:
+    def __init__(self, resource: Callable[[component.ResourceType], str]) -> None:
         self._left = _MAX_PARTS
+        self.resource = resource
 
     def read(self, kind: component.ValType, depth: int) -> Type:
         self._left -= 1
@@ -106,8 +107,12 @@ def _result(reader: _Reader, kind: component.ValType, depth: int) -> Type:
     return Type("result", reader.parts((found.ok, found.err), depth))
 
 
-def _handle(_reader: _Reader, _kind: component.ValType, _depth: int) -> Type:
-    raise NotSpelledError("is a handle of a resource, which a single call cannot keep")
+def _own(reader: _Reader, kind: component.ValType, _depth: int) -> Type:
+    return Type("own", (), (reader.resource(cast("component.OwnType", kind).ty),))
+
+
+def _borrow(reader: _Reader, kind: component.ValType, _depth: int) -> Type:
+    return Type("borrow", (), (reader.resource(cast("component.BorrowType", kind).ty),))
 
 
 _COMPOUND: dict[type[component.ValType], Callable[[_Reader, Any, int], Type]] = {
@@ -119,6 +124,6 @@ _COMPOUND: dict[type[component.ValType], Callable[[_Reader, Any, int], Type]] = 
     component.FlagsType: _flags,
     component.OptionType: _option,
     component.ResultType: _result,
-    component.OwnType: _handle,
-    component.BorrowType: _handle,
+    component.OwnType: _own,
+    component.BorrowType: _borrow,
 }

@@ -20,7 +20,7 @@ REASON = "SIGNATURES_INVALID"
 _CORE = {"s32": "i32", "s64": "i64"}
 _FIX = "Correct the types, or leave the function out of them; `hibana inspect` shows what the module exports."
 _OBJECT = "is an object of JavaScript, which there is none of here"
-_IN_SESSION = "it takes or returns objects, which live in a session: call it in one"
+IN_SESSION = "it takes or returns objects, which live in a session: call it in one"
 _CLASS = re.compile(r"[A-Za-z_]\w{0,127}", re.ASCII)
 
 
@@ -125,7 +125,7 @@ def _freeing(exports: dict[str, Export], classes: set[str]) -> Iterator[tuple[st
             yield (
                 name,
                 replace(
-                    export, parameters=(given,), callable=True, convention=Convention.WASM_BINDGEN, note=_IN_SESSION
+                    export, parameters=(given,), callable=True, convention=Convention.WASM_BINDGEN, note=IN_SESSION
                 ),
             )
 
@@ -219,7 +219,7 @@ def _bound(
         callable=True,
         # Numbers that the binary has as they are need nothing on their way.
         convention=Convention.CORE if simple else convention,
-        note=_IN_SESSION if holds_handles(spelled) else "",
+        note=IN_SESSION if holds_handles(spelled) else "",
     )
 
 

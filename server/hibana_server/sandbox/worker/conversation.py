@@ -13,8 +13,23 @@ from collections import deque
 from contextlib import suppress
 
 from hibana_server.domain.executions import Outcome
-from hibana_server.sandbox.frames import Back, Call, Calls, Close, Closed, Done, Drop, Feed, Open, ToWorker, Wants
+from hibana_server.sandbox.frames import (
+    CLOSE_SECONDS,
+    Back,
+    Call,
+    Calls,
+    Close,
+    Closed,
+    Done,
+    Drop,
+    Feed,
+    Open,
+    ToWorker,
+    Wants,
+)
+from hibana_server.sandbox.worker.call_state import CallState
 from hibana_server.sandbox.worker.channel import Channel, ChannelClosed
+from hibana_server.sandbox.worker.components.kept import KeptComponent
 from hibana_server.sandbox.worker.fresh_instances import FreshInstances
 from hibana_server.sandbox.worker.kept import Kept
 from hibana_server.sandbox.worker.kept_core import KeptCore
@@ -45,7 +60,7 @@ class Conversation:
         self._stdin = state.stdin = None if opened.fresh else Stdin(self._more_stdin)
         self._asked = False
         """Whether the front was asked for stdin and has not answered."""
-        self._kept: Kept = FreshInstances(runner, opened) if opened.fresh else KeptCore(runner, channel, opened, state)
+        self._kept = _kept(runner, channel, opened, state)
         if not opened.fresh:
             runner.linker.state = state
         runner.deadline.when_long = self._long
@@ -135,10 +150,16 @@ class Conversation:
 
     def _close(self) -> None:
         self._open = False
-        self._runner.deadline.when_long = None
-        self._runner.linker.state = None
-        self._kept.close()
-        self._channel.send(Closed())
+        runner = self._runner
+        runner.deadline.when_long = None
+        started, cpu_started = time.perf_counter_ns(), time.process_time_ns()
+        runner.deadline.arm(max(0.0, min(self._left, CLOSE_SECONDS)), cpu_started)
+        try:
+            self._kept.close()
+        finally:
+            runner.deadline.disarm()
+        runner.linker.state = None
+        self._channel.send(Closed(time.perf_counter_ns() - started, time.process_time_ns() - cpu_started))
 
     def _more_stdin(self, seconds: float) -> bool:
         """Wait for more of stdin while the guest waits for it; False when the time was over before."""
@@ -150,6 +171,15 @@ class Conversation:
             return False
         self._take(frame)
         return True
+
+
+def _kept(runner: Runner, channel: Channel, opened: Open, state: CallState) -> Kept:
+    """Return what a conversation calls."""
+    if opened.fresh:
+        return FreshInstances(runner, opened)
+    if opened.memories is not None:
+        return KeptComponent(runner, channel, opened, opened.memories, state)
+    return KeptCore(runner, channel, opened, state)
 
 
 def _done(number: int, end: End, wall: int, cpu: int, memory: int) -> Done:

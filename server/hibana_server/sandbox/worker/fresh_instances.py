@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from hibana_server.domain.executions import Outcome
+from hibana_server.sandbox.component_memory import component
 from hibana_server.sandbox.frames import Call, Open, Run
 from hibana_server.sandbox.worker.outcomes import End
 from hibana_server.sandbox.worker.runner import Runner
@@ -63,5 +64,5 @@ class FreshInstances:
             opened.env,
             b"",
             call.typed,
-            opened.component,
+            None if opened.memories is None else component(opened.memories, call.memory_bytes),
         )

@@ -14,6 +14,7 @@ from hibana_server.domain.executions import Outcome
 from hibana_server.domain.text import clean
 from hibana_server.sandbox.frames import Bulk, Directory, Done, Loaded, Out, Run, Typed
 from hibana_server.sandbox.worker.call_state import CallState
+from hibana_server.sandbox.worker.components.loaded import LoadedComponent
 from hibana_server.sandbox.worker.components.running import ComponentRunner
 from hibana_server.sandbox.worker.conventions.calling import CALL_ENDS, call_typed, end_of, thrown_text
 from hibana_server.sandbox.worker.conventions.ends import FailedError
@@ -75,7 +76,7 @@ class Runner:
         self.deadline = Deadline(self._tick)
         # Filled anew by every call; making them costs more than the calls that fill them.
         self.at_tick = EPOCH_CALLBACK(self._ticked)
-        self._components = ComponentRunner(components, self.deadline, self.at_tick, send, own)
+        self.components = ComponentRunner(components, self.deadline, self.at_tick, send, own)
         self._component_engine = components.ptr()
         self._instance = ffi.wasmtime_instance_t()
         self._extern = ffi.wasmtime_extern_t()
@@ -136,16 +137,22 @@ class Runner:
         except (wasmtime.WasmtimeError, OSError) as error:
             return _not_loaded(error, path), ()
 
+    def load_component(self, key: str, path: str, size: int) -> tuple[LoadedComponent | End, tuple[str, ...]]:
+        """Return a component, or how what needs it ends; and the keys of modules that had to go for it."""
+        try:
+            return self.modules.component(key, path, size)
+        except (wasmtime.WasmtimeError, OSError) as error:
+            return _not_loaded(error, path), ()
+
     def prepare(self, job: Run) -> tuple[Prepared | End, tuple[str, ...]]:
         """Load what a job needs: what carries it out, or how it ends; and the keys of modules that had to go for it."""
         if job.component is None:
             loaded, evicted = self.load(job.key, job.path, job.size, job.host_functions)
             return (loaded if isinstance(loaded, End) else partial(self._call, job, loaded)), evicted
-        try:
-            component, evicted = self.modules.component(job.key, job.path, job.size)
-        except (wasmtime.WasmtimeError, OSError) as error:
-            return _not_loaded(error, job.path), ()
-        return partial(self._components.call, job, job.component, component), evicted
+        component, evicted = self.load_component(job.key, job.path, job.size)
+        if isinstance(component, End):
+            return component, evicted
+        return partial(self.components.call, job, job.component, component), evicted
 
     def call_once(self, call: Prepared, state: CallState, cpu_started: int) -> tuple[End, int]:
         """Carry out a job on an instance of its own; returns the end, and the peak of its memory, bytes."""

@@ -13,6 +13,7 @@ from hibana_server.sandbox.shapes.component import PIECE_BYTES, holds_bytes, swa
 from hibana_server.sandbox.worker.components.lifting import lift
 from hibana_server.sandbox.worker.components.loaded import SecondWay
 from hibana_server.sandbox.worker.components.lowering import Lowered
+from hibana_server.sandbox.worker.components.resources import Resources
 from hibana_server.sandbox.worker.conventions.ends import BadOutputError, FailedError, MissingError, TooMuchError
 from hibana_server.sandbox.worker.native import failure, ffi
 
@@ -24,8 +25,9 @@ _OUT_OF_BOUNDS = "out of bounds memory access"
 class Calls:
     """An instance that runs. One call at a time."""
 
-    def __init__(self, context: Any, instance: Any) -> None:
-        """Take the engine's handles."""
+    def __init__(self, context: Any, instance: Any, resources: Resources | None = None) -> None:
+        """Take the engine's handles, and where objects live on; None where they could not outlive the call."""
+        self._resources = resources
         self._context = context
         self._instance = instance
         self._function = ffi.wasmtime_component_func_t()
@@ -34,22 +36,26 @@ class Calls:
     def call(self, place: Any, parameters: tuple[Type, ...], values: tuple[Any, ...], result: Type | None) -> Any:
         """Call the function at a place; None where it returns nothing.
 
-        Raises FailedError, MissingError where there is no such function, BadOutputError.
+        Raises FailedError, MissingError where there is no such function, BadOutputError. Objects that were given away
+        are gone as soon as the function has returned.
         """
         function, returned = ctypes.byref(self._function), self._returned
         if not ffi.wasmtime_component_instance_get_func(self._instance, self._context, place.ptr(), function):
             raise MissingError("called")
-        lowered = Lowered(parameters, values)
+        lowered = Lowered(parameters, values, self._resources)
         error = ffi.wasmtime_component_func_call(
             function, self._context, lowered.pointer, lowered.count, returned, 0 if result is None else 1
         )
         failed = failure(error, None)
         if failed is not None:
             raise FailedError(failed)
+        if self._resources is not None:
+            for handle in lowered.given:
+                self._resources.gone(handle)
         if result is None:
             return None
         try:
-            return lift(result, ctypes.addressof(returned))
+            return lift(result, ctypes.addressof(returned), self._resources)
         finally:
             ffi.wasmtime_component_val_delete(ctypes.byref(returned[0]))
 

@@ -50,6 +50,8 @@ KINDS: Final[dict[str, int]] = {
     "option": ffi.WASMTIME_COMPONENT_OPTION.value,
     "result": ffi.WASMTIME_COMPONENT_RESULT.value,
     "flags": ffi.WASMTIME_COMPONENT_FLAGS.value,
+    "own": ffi.WASMTIME_COMPONENT_RESOURCE.value,
+    "borrow": ffi.WASMTIME_COMPONENT_RESOURCE.value,
 }
 """The engine's number for each of `domain.wit`'s kinds."""
 

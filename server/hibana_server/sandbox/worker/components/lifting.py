@@ -9,19 +9,24 @@ from typing import Any, ClassVar
 from hibana_server.domain.wit import BITS, Type
 from hibana_server.domain.wit_values import MAX_VALUES
 from hibana_server.sandbox.worker.components.layout import AT, ENTRY_SIZE, F32, F64, NAME, NAME_SIZE, SIZE, VALUE, WORD
-from hibana_server.sandbox.worker.conventions.ends import BadOutputError
+from hibana_server.sandbox.worker.components.resources import Resources
+from hibana_server.sandbox.worker.conventions.ends import BadOutputError, MissingError
 
 
-def lift(type_: Type, address: int) -> Any:
-    """Return the value at an address, which stays there. Raises BadOutputError for more parts than a value may have."""
-    return _Lifter().values([type_], address)[0]
+def lift(type_: Type, address: int, resources: Resources | None = None) -> Any:
+    """Return the value at an address, which stays there. What it owns is `resources`' then.
+
+    Raises BadOutputError for more parts than a value may have, MissingError for handles where there are no `resources`.
+    """
+    return _Lifter(resources).values([type_], address)[0]
 
 
 class _Lifter:
     """Reads one value. The engine has checked it against its type."""
 
-    def __init__(self) -> None:
+    def __init__(self, resources: Resources | None) -> None:
         self._left = MAX_VALUES
+        self._resources = resources
 
     def _count(self, size: int) -> None:
         self._left -= size
@@ -82,6 +87,11 @@ class _Lifter:
         found = {_text(*pair) for pair in NAME.iter_unpack(raw)}
         return [name for name in type_.names if name in found]
 
+    def _handle(self, type_: Type, address: int, _second: int, _third: int) -> int:
+        if self._resources is None:
+            raise MissingError("that is about resources")
+        return self._resources.keep(type_.names[0], address)
+
     _READERS: ClassVar[dict[str, Callable[[_Lifter, Type, int, int, int], Any]]] = {
         "bool": lambda _self, _type, first, _second, _third: bool(first & 0xFF),
         "f32": lambda _self, _type, first, _second, _third: F32.unpack((first & 0xFFFF_FFFF).to_bytes(4, "little"))[0],
@@ -97,6 +107,7 @@ class _Lifter:
         "option": _option,
         "result": _result,
         "flags": _flags,
+        "own": _handle,
     }
 
 

@@ -21,6 +21,8 @@ from hibana_server.sandbox.worker.components.layout import (
     VALUE,
     WORD,
 )
+from hibana_server.sandbox.worker.components.resources import Resources
+from hibana_server.sandbox.worker.conventions.ends import MissingError
 from hibana_server.sandbox.worker.native import ffi
 
 _ARRAYS = {"s8": "b", "s16": "h", "u16": "H", "s32": "i", "u32": "I", "s64": "q", "u64": "Q", "f32": "f", "f64": "d"}
@@ -30,9 +32,12 @@ _ARRAYS = {"s8": "b", "s16": "h", "u16": "H", "s32": "i", "u32": "I", "s64": "q"
 class Lowered:
     """Values beside each other, alive as long as this object."""
 
-    def __init__(self, types: Sequence[Type], values: Sequence[Any]) -> None:
-        """Lay out values that fit their types."""
+    def __init__(self, types: Sequence[Type], values: Sequence[Any], resources: Resources | None = None) -> None:
+        """Lay out values that fit their types. Raises MissingError for handles where there are no `resources`."""
         self._kept: list[Any] = []
+        self._resources = resources
+        self.given: list[int] = []
+        """Handles that are given away with the values."""
         self.count = len(types)
         address = self._values(types, values) if types else 0
         self.pointer: Any = ctypes.cast(address, ctypes.POINTER(ffi.wasmtime_component_val_t))
@@ -133,6 +138,13 @@ class Lowered:
     def _option(self, type_: Type, value: list[Any] | None) -> tuple[int, int, int]:
         return 0 if value is None else self._one(type_.item(), value[0]), 0, 0
 
+    def _handle(self, type_: Type, value: int) -> tuple[int, int, int]:
+        if self._resources is None:
+            raise MissingError("that is about resources")
+        if type_.kind == "own":
+            self.given.append(value)
+        return self._resources.pointer(value), 0, 0
+
     _WORDS: ClassVar[dict[str, Callable[[Lowered, Type, Any], tuple[int, int, int]]]] = {
         "bool": lambda _self, _type, value: (int(value), 0, 0),
         "f32": lambda _self, _type, value: (int.from_bytes(F32.pack(value), "little"), 0, 0),
@@ -148,4 +160,6 @@ class Lowered:
         "option": _option,
         "result": _result,
         "flags": _flags,
+        "own": _handle,
+        "borrow": _handle,
     }

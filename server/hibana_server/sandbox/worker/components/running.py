@@ -11,7 +11,7 @@ import wasmtime
 from hibana_server.domain.executions import Outcome
 from hibana_server.domain.wit import Type, read_type
 from hibana_server.sandbox.engine_settings import COMPONENT
-from hibana_server.sandbox.frames import Bulk, Component, Run
+from hibana_server.sandbox.frames import Bulk, Component, Run, Typed
 from hibana_server.sandbox.interfaces import PROGRAM
 from hibana_server.sandbox.shapes.component import HELPER_MEMORIES
 from hibana_server.sandbox.worker.call_state import CallState
@@ -29,6 +29,7 @@ from hibana_server.sandbox.worker.sending import send_bulk
 from hibana_server.sandbox.worker.wasi import set_wasi
 
 _RESULT = read_type("result")
+GONE = End(Outcome.LOST, message="the component has no such function any more; upload it again")
 
 
 class ComponentRunner:
@@ -42,7 +43,7 @@ class ComponentRunner:
         self._deadline = deadline
         self._at_tick = at_tick
         self._send = send
-        self._own = own
+        self.own = own
         self._linker: Any = None
         self._instance = ffi.wasmtime_component_instance_t()
 
@@ -50,26 +51,12 @@ class ComponentRunner:
         self, job: Run, bounds: Component, loaded: LoadedComponent, state: CallState, cpu_started: int
     ) -> tuple[End, int]:
         """Carry out a call and return its end, and the memory that the guest had."""
-        place = loaded.function(job.function)
+        place = loaded.function(exported_name(job.function, job.typed))
         if place is None:
-            return End(Outcome.LOST, message="the component has no such function any more; upload it again"), 0
-        if self._linker is None:
-            self._linker = wasi_linker(self._engine)
-        before = self._own.bytes()
-        store = ffi.wasmtime_store_new(self._engine.ptr(), None, NO_FINALIZER)
+            return GONE, 0
+        before = self.own.bytes()
+        store, context = self.store(bounds)
         try:
-            context = ffi.wasmtime_store_context(store)
-            ffi.wasmtime_store_limiter(
-                store,
-                bounds.memory_bytes,
-                TABLE_ELEMENTS,
-                COMPONENT.instances,
-                COMPONENT.tables,
-                bounds.memories + HELPER_MEMORIES + GC_HEAPS,
-            )
-            # Before the instance is made: start functions loop too.
-            ffi.wasmtime_context_set_epoch_deadline(context, 1)
-            ffi.wasmtime_store_epoch_deadline_callback(store, self._at_tick, None, NO_FINALIZER)
             if loaded.wasi:
                 set_wasi(context, state, job.program, job.argv, job.env, job.stdin)
             self._deadline.arm(job.timeout, cpu_started)
@@ -77,30 +64,75 @@ class ComponentRunner:
                 end = self._run(job, loaded, place, context, state, before)
             finally:
                 self._deadline.disarm()
-            return end, self._own.since(before, job.memory_bytes)
+            return end, self.own.since(before, job.memory_bytes)
         finally:
             ffi.wasmtime_store_delete(store)
 
+    def store(self, bounds: Component) -> tuple[Any, Any]:
+        """Return a new store and its context; whoever called deletes it."""
+        store = ffi.wasmtime_store_new(self._engine.ptr(), None, NO_FINALIZER)
+        limit(store, bounds)
+        context = ffi.wasmtime_store_context(store)
+        # Before the instance is made: start functions loop too.
+        ffi.wasmtime_context_set_epoch_deadline(context, 1)
+        ffi.wasmtime_store_epoch_deadline_callback(store, self._at_tick, None, NO_FINALIZER)
+        return store, context
+
+    def instantiate(self, loaded: LoadedComponent, context: Any, instance: Any) -> Failure | None:
+        """Make an instance where `instance` points to; returns why that failed."""
+        if self._linker is None:
+            self._linker = wasi_linker(self._engine)
+        error = ffi.wasmtime_component_linker_instantiate(self._linker.ptr(), context, loaded.made.ptr(), instance)
+        return failure(error, None)
+
+    def explain(
+        self,
+        failed: Failure | None,
+        limits: tuple[float, int],
+        state: CallState,
+        memory: int,
+        *,
+        started: bool,
+        wants_results: bool,
+    ) -> End:
+        """Tell how a call ended that failed or was stopped; `limits` are its seconds and its bytes of memory.
+
+        `started`: whether its instance was there already.
+        """
+        if state.output_exceeded or failed is None:
+            return output_limit()
+        seen = Circumstances(
+            timeout=limits[0],
+            deadline_passed=self._deadline.passed or state.out_of_time,
+            output_exceeded=False,
+            abort_message=state.abort_message,
+            glue_called=None,
+            memory_bytes=memory,
+            memory_limit=limits[1],
+            wants_results=wants_results,
+        )
+        return from_component(failed, seen, started=started)
+
     def _run(self, job: Run, loaded: LoadedComponent, place: Any, context: Any, state: CallState, before: int) -> End:
         instance = ctypes.byref(self._instance)
-        error = ffi.wasmtime_component_linker_instantiate(self._linker.ptr(), context, loaded.made.ptr(), instance)
-        failed = failure(error, None)
-        if failed is not None or _exceeded(state):
-            return self._explain(failed, job, state, before, started=False, wants_results=False)
+        limits = (job.timeout, job.memory_bytes)
+        failed = self.instantiate(loaded, context, instance)
+        if failed is not None or exceeded(state):
+            memory = self.own.since(before, job.memory_bytes)
+            return self.explain(failed, limits, state, memory, started=False, wants_results=False)
         program = job.function == PROGRAM
-        results = (_RESULT,) if program else () if job.typed is None else tuple(map(read_type, job.typed.results))
+        results = returned_types(job.function, job.typed)
         try:
-            values = _values(Calls(context, instance), job, loaded, place, results)
-            if _exceeded(state):
+            values = called(Calls(context, instance), job.function, job.typed, loaded, place)
+            if exceeded(state):
                 return output_limit()
             if program:
-                text = "the program returned an error; its stderr may tell why"
-                return End(Outcome.EXIT, message=text, exit_code=1) if values[0][0] else End(Outcome.OK)
+                return program_end(values)
             structure, pieces = answer(results, values)
         except FailedError as failed_error:
-            end = self._explain(
-                failed_error.failure, job, state, before, started=True, wants_results=bool(results) and not program
-            )
+            memory = self.own.since(before, job.memory_bytes)
+            wants = bool(results) and not program
+            end = self.explain(failed_error.failure, limits, state, memory, started=True, wants_results=wants)
             # One that left by itself, and had nothing to return.
             return End(Outcome.OK, values=answer((), ())[0]) if end.outcome is Outcome.OK else end
         except CALL_ENDS as call_error:
@@ -108,35 +140,51 @@ class ComponentRunner:
         send_bulk(self._send, pieces)
         return End(Outcome.OK, values=structure)
 
-    def _explain(
-        self, failed: Failure | None, job: Run, state: CallState, before: int, *, started: bool, wants_results: bool
-    ) -> End:
-        if state.output_exceeded or failed is None:
-            return output_limit()
-        seen = Circumstances(
-            timeout=job.timeout,
-            deadline_passed=self._deadline.passed or state.out_of_time,
-            output_exceeded=False,
-            abort_message=state.abort_message,
-            glue_called=None,
-            memory_bytes=self._own.since(before, job.memory_bytes),
-            memory_limit=job.memory_bytes,
-            wants_results=wants_results,
-        )
-        return from_component(failed, seen, started=started)
+
+def limit(store: Any, bounds: Component) -> None:
+    """Set what an instance in the store may have."""
+    ffi.wasmtime_store_limiter(
+        store,
+        bounds.memory_bytes,
+        TABLE_ELEMENTS,
+        COMPONENT.instances,
+        COMPONENT.tables,
+        bounds.memories + HELPER_MEMORIES + GC_HEAPS,
+    )
 
 
-def _exceeded(state: CallState) -> bool:
+def exceeded(state: CallState) -> bool:
     """Tell whether the output has passed its limit, which a thread of the engine notes while the component runs."""
     return state.output_exceeded
 
 
-def _values(calls: Calls, job: Run, loaded: LoadedComponent, place: Any, results: tuple[Type, ...]) -> tuple[Any, ...]:
-    """Call a function and return what it returned. Raises FailedError and CALL_ENDS."""
-    typed, result = job.typed, results[0] if results else None
+def exported_name(function: str, typed: Typed | None) -> str:
+    """Return the name under which a component exports a function: its form, where it is not called by that name."""
+    if typed is not None and len(typed.forms) > len(typed.parameters):
+        return typed.forms[-1]
+    return function
+
+
+def returned_types(function: str, typed: Typed | None) -> tuple[Type, ...]:
+    """Return the types of what a function returns; a program returns whether it went well."""
+    if function == PROGRAM:
+        return (_RESULT,)
+    return () if typed is None else tuple(map(read_type, typed.results))
+
+
+def program_end(values: tuple[Any, ...]) -> End:
+    """Return how a program ended that returned."""
+    text = "the program returned an error; its stderr may tell why"
+    return End(Outcome.EXIT, message=text, exit_code=1) if values[0][0] else End(Outcome.OK)
+
+
+def called(calls: Calls, function: str, typed: Typed | None, loaded: LoadedComponent, place: Any) -> tuple[Any, ...]:
+    """Call the function at a place and return what it returned. Raises FailedError and CALL_ENDS."""
+    results = returned_types(function, typed)
+    result = results[0] if results else None
     parameters = () if typed is None else tuple(map(read_type, typed.parameters))
     arguments = () if typed is None else typed.arguments
-    way = loaded.second(job.function)
+    way = loaded.second(exported_name(function, typed))
     if way is None:
         value = calls.call(place, parameters, arguments, result)
     else:

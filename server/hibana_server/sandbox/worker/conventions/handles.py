@@ -7,10 +7,12 @@ them, and no pointer ever comes from a caller.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from hibana_server.domain.wit import Type
+from hibana_server.domain.wit_handles import handles_in
 from hibana_server.sandbox.worker.conventions.ends import RefusedError
 
 MAX_HANDLES = 10_000
@@ -40,30 +42,34 @@ class Handles:
         found: dict[int, Held] = {}
         given: set[int] = set()
         lent: set[int] = set()
-        for index, (type_, value) in enumerate(zip(parameters, values, strict=True)):
-            if not type_.is_handle or value is None:
-                continue
-            inner = type_.item() if type_.kind == "option" else type_
-            handle = value[0] if isinstance(value, list) else value
+        for where, type_, handle in _named(parameters, values):
             held = self._held.get(handle)
-            wanted = inner.names[0]
+            wanted = type_.names[0]
             if held is None:
                 raise RefusedError(
-                    f"arguments[{index}]: no object of this session has the handle {handle}: it was freed, given away "
+                    f"{where}: no object of this session has the handle {handle}: it was freed, given away "
                     f"to a function, or is of another session; make a {wanted} first"
                 )
             if held.class_ != wanted:
-                raise RefusedError(f"arguments[{index}]: the handle is one of a {held.class_}, wanted is a {wanted}")
-            if handle in given or (inner.kind == "own" and handle in lent):
-                raise RefusedError(f"arguments[{index}]: the object is given away by another argument of this call")
-            (given if inner.kind == "own" else lent).add(handle)
+                raise RefusedError(f"{where}: the handle is one of a {held.class_}, wanted is a {wanted}")
+            if handle in given or (type_.kind == "own" and handle in lent):
+                raise RefusedError(f"{where}: the object is given away by another argument of this call")
+            (given if type_.kind == "own" else lent).add(handle)
             found[handle] = held
         return found
+
+    def __iter__(self) -> Iterator[int]:
+        """Return the handles of all objects that are there now, the latest first."""
+        return iter([*reversed(self._held)])
 
     def check_room(self) -> None:
         """Refuse a call that returns an object where there are as many as may be. Raises RefusedError."""
         if len(self._held) >= MAX_HANDLES:
             raise RefusedError(f"the session holds {MAX_HANDLES} objects; free some of them", full=True)
+
+    def __len__(self) -> int:
+        """Return how many objects there are."""
+        return len(self._held)
 
     def pointer(self, handle: int) -> int:
         """Return where an object is that `find` found."""
@@ -86,3 +92,8 @@ class Handles:
         held = self._held.pop(handle, None)
         if held is not None and self._at.get(held.pointer) == handle:
             del self._at[held.pointer]
+
+
+def _named(parameters: tuple[Type, ...], values: tuple[Any, ...]) -> Iterator[tuple[str, Type, int]]:
+    for index, (type_, value) in enumerate(zip(parameters, values, strict=True)):
+        yield from handles_in(type_, value, f"arguments[{index}]")
