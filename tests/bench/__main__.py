@@ -58,6 +58,9 @@ def main() -> int:
         "denials": denials.measure,
     }
     chosen = sys.argv[1:] or list(parts)
+    if unknown := set(chosen) - set(parts):
+        print(f"No such part: {', '.join(sorted(unknown))}. There are: {', '.join(parts)}", file=sys.stderr)
+        return 2
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch, Server(Path(scratch, "data"), SETTINGS) as server:
         upload(server, "tiny", bytes(wasmtime.wat2wasm(TINY)))
