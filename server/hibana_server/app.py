@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import gc
 import os
 import resource
@@ -26,16 +25,14 @@ from hibana_server.app_audit import audit_log
 from hibana_server.app_greeting import greet
 from hibana_server.app_identity import opened
 from hibana_server.app_keys import api_keys
+from hibana_server.app_records import end_task, payloads_beside, remove_old_records
 from hibana_server.app_sessions import execution_services
 from hibana_server.app_traces import exported_traces, on_done
 from hibana_server.domain.callers import Role
 from hibana_server.domain.errors import Invalid, Unavailable
 from hibana_server.domain.executions import Outcome
-from hibana_server.domain.history import Kept
-from hibana_server.domain.ports import ExecutionStore
 from hibana_server.domain.quotas import Quota
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier, TierPolicy
-from hibana_server.domain.upkeep import RecordUpkeep
 from hibana_server.gateway.ops import OpsApp, OpsServer
 from hibana_server.rpc import server as rpc_server
 from hibana_server.rpc.admin import AdminServices
@@ -58,18 +55,14 @@ from hibana_server.services.housekeeping import Housekeeping, Retention
 from hibana_server.services.insight import Insight
 from hibana_server.services.lifecycle import Lifecycle
 from hibana_server.services.open_records import OpenRecords, take_over
-from hibana_server.services.payloads import Payloads
 from hibana_server.services.quotas import Quotas
 from hibana_server.services.registry import Registry
-from hibana_server.services.retention import RecordRetention
+from hibana_server.services.removal_report import RemovalReport
 from hibana_server.services.revocation import Revocation
-from hibana_server.services.unnamed import Unnamed
 from hibana_server.services.uploads import Uploads
 from hibana_server.services.watching import Watching
 from hibana_server.settings.addresses import Address, parse_address, reachable_in_clear
 from hibana_server.settings.detached import DetachedSection
-from hibana_server.settings.executions import ExecutionsSection
-from hibana_server.settings.history import HistorySection
 from hibana_server.settings.model import CompileSection, Settings
 from hibana_server.storage.blobs.local import LocalBlobStore
 from hibana_server.storage.data_dir import DataDir, load_or_create_key, lock_data_dir, open_data_dir
@@ -156,7 +149,7 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
         pool = await _pool(stack, _pool_settings(settings, artifacts.folders()), metrics)
         policies = _policies(settings)
         catalog = Catalog(modules, policies)
-        payloads = await _payloads(stack, data_dir.payloads, records, settings.executions)
+        payloads = await payloads_beside(stack, data_dir.payloads, records, settings.executions)
         quotas = await _quotas(modules, settings, metrics)
         audit = await stack.enter_async_context(audit_log(data_dir, settings.audit, modules, records, witness, metrics))
         told = on_done(metrics, traces)
@@ -169,8 +162,8 @@ async def serving(settings: Settings) -> AsyncIterator[Service]:
             Revocation(modules, executions).watch(),
             Housekeeping(modules.upkeep, blobs, locks, _retention(settings)).run(settings.registry.sweep_seconds),
         ):
-            stack.push_async_callback(_end, asyncio.create_task(upkeep))
-        _remove_old_records(stack, records, settings.history, metrics)
+            stack.push_async_callback(end_task, asyncio.create_task(upkeep))
+        remove_old_records(stack, records, settings.history, metrics, RemovalReport(audit.auditor.log.append))
         rpc = rpc_server.build(
             registry=RegistryServices(
                 registry=Registry(modules, catalog),
@@ -326,38 +319,6 @@ async def _artifacts(
     stack.push_async_callback(artifacts.stop)
     metrics.numbers("artifacts", artifacts.stats, counters=("compiles", "refused", "found", "damaged", "evicted"))
     return artifacts
-
-
-async def _payloads(
-    stack: AsyncExitStack, root: Path, records: ExecutionStore, settings: ExecutionsSection
-) -> Payloads:
-    """Open what is kept beside records, and let it be removed when no record names it any more."""
-    blobs = await asyncio.to_thread(functools.partial(LocalBlobStore, root, durable=False))
-    stack.callback(blobs.close)
-    locks = DigestLocks()
-    unnamed = Unnamed(blobs, locks, records.referenced, settings.unnamed_payload_seconds)
-    stack.push_async_callback(_end, asyncio.create_task(unnamed.run(settings.sweep_seconds)))
-    return Payloads(blobs, locks, settings.payload_bytes)
-
-
-def _remove_old_records(
-    stack: AsyncExitStack, records: RecordUpkeep, section: HistorySection, metrics: Metrics
-) -> None:
-    """Remove records that are past their time until the stack is left."""
-    kept = {
-        Tier.USER: Kept(section.user_seconds, section.user_bytes),
-        Tier.ADMIN: Kept(section.admin_seconds, section.admin_bytes),
-        Tier.SYSTEM: Kept(section.system_seconds, section.system_bytes),
-    }
-    retention = RecordRetention(records, kept)
-    metrics.numbers("history", lambda: {"removed": retention.removed}, counters=("removed",))
-    stack.push_async_callback(_end, asyncio.create_task(retention.run(section.sweep_seconds)))
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait until it has ended."""
-    task.cancel()
-    await asyncio.wait([task])
 
 
 def _policies(settings: Settings) -> dict[Tier, TierPolicy]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -166,6 +167,26 @@ async def test_keys_go_when_they_ended_long_ago(keys: ApiKeyStore) -> None:
     assert set(await keys.remove(61)) == {expired.id, revoked.id}
     assert await keys.remove(61) == []
     assert await keys.find([expired.id, revoked.id, living.id]) == {living.id: living}
+
+
+async def test_a_key_that_goes_is_told_to_the_audit_log_with_it(
+    keys: ApiKeyStore, two_module_stores: TwoModuleStores
+) -> None:
+    store = two_module_stores.first
+    assert isinstance(store, SqliteModuleStore)
+    gone = [a_key(expire_time=50, display_name=f"ci {number}") for number in range(3)]
+    await add(keys, *gone, a_key())
+    _, mark = await store.outbox.waiting()
+    store.outbox.taken(mark)
+    generation = keys.generation()
+    assert len(await keys.remove(51)) == 3
+    assert keys.generation() != generation
+    found, _ = await store.outbox.waiting()
+    assert {(each.action, each.resource, each.after) for each in found} == {
+        ("key.remove", f"apiKeys/{key.id}", "") for key in gone
+    }
+    assert {json.loads(each.before)["display_name"] for each in found} == {key.display_name for key in gone}
+    assert {(each.source, each.subject) for each in found} == {("service", "")}
 
 
 async def test_uses_are_noted_and_never_go_back(uses: KeyUses) -> None:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from hibana_server.domain.audit import AuditFilter, AuditStore, Chained, Entry, Kind, Outbox
+from hibana_server.domain.audit import SERVICE, AuditFilter, AuditStore, Chained, Entry, Kind, Outbox, entry_of
+from hibana_server.domain.audit_changes import difference
 from hibana_server.domain.errors import HibanaError
 from hibana_server.domain.history import Kept
 from hibana_server.domain.ids import now_us
@@ -25,6 +26,8 @@ GROUP_SECONDS = 0.5
 """Time in which entries are gathered into one commit."""
 RETRY_SECONDS = 2.0
 """Pause after a commit that failed."""
+CUT = "audit.cut"
+"""Action of entries that tell how many entries retention has removed."""
 
 Resolve = Callable[[Entry], Awaitable[Entry | None]]
 """Finds out whether what a caller was told is not there was hidden from it; None where there is nothing."""
@@ -182,13 +185,18 @@ class AuditRetention:
 
     async def sweep(self, now: int) -> int:
         """Do one round as of this time, microseconds since 1970, and return how many are gone. Raises Unavailable."""
-        total = 0
-        for kind, kept in self._kept.items():
-            before = now - int(kept.seconds * 1_000_000)
-            while removed := await self._store.cut(kind, before=before, max_bytes=kept.bytes):
-                if not total:
-                    # What was taken must not come back by the next start once it is cut.
-                    await self._outbox.clear()
-                total += removed
-                await asyncio.sleep(0)
-        return total
+        gone: dict[str, int] = {}
+        try:
+            for kind, kept in self._kept.items():
+                before = now - int(kept.seconds * 1_000_000)
+                while removed := await self._store.cut(kind, before=before, max_bytes=kept.bytes):
+                    if not gone:
+                        # What was taken must not come back by the next start once it is cut.
+                        await self._outbox.clear()
+                    gone[kind.value] = gone.get(kind.value, 0) + removed
+                    await asyncio.sleep(0)
+        finally:
+            if gone:  # a crash before this leaves it to the sealed state of the chain, which has its cut
+                told, _ = difference({"entries": gone}, None)
+                await self._store.append([entry_of(SERVICE, Kind.CHANGE, CUT, "audit", before=told)])
+        return sum(gone.values())

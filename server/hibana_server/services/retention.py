@@ -14,6 +14,7 @@ from hibana_server.domain.history import Kept
 from hibana_server.domain.ids import now_us, uid_from
 from hibana_server.domain.tiers import Tier
 from hibana_server.domain.upkeep import RecordUpkeep
+from hibana_server.services.removal_report import RemovalReport
 
 YOUNGEST = 60.0
 """Seconds a record is kept whatever else: its caller may just be reading it."""
@@ -30,8 +31,10 @@ log = structlog.get_logger("hibana.history")
 class RecordRetention:
     """Removes what is past its time, oldest first, in short steps."""
 
-    def __init__(self, records: RecordUpkeep, kept: Mapping[Tier, Kept]) -> None:
+    def __init__(self, records: RecordUpkeep, kept: Mapping[Tier, Kept], report: RemovalReport | None = None) -> None:
+        """Take how much is kept of each tier, and who tells the audit log what went."""
         self._records = records
+        self._report = report
         # Records of old releases do not tell their tier: as long as any, and of any number.
         longest = Kept(max(each.seconds for each in kept.values()), 0)
         self._kept: dict[str, Kept] = {"": longest} | {tier.value: each for tier, each in kept.items()}
@@ -42,15 +45,21 @@ class RecordRetention:
         """Records that this process has removed."""
 
     async def run(self, every: float) -> None:
-        """Do a round now and after every so many seconds, for ever."""
-        while True:
-            try:
-                removed = await self.sweep(now_us())
-                if removed:
-                    log.info("records_removed", count=removed)
-            except HibanaError as error:
-                log.warning("records_not_removed", error=str(error))
-            await asyncio.sleep(every)
+        """Do a round now and after every so many seconds, for ever; when cancelled, tell what was not told yet."""
+        try:
+            while True:
+                try:
+                    removed = await self.sweep(now_us())
+                    if removed:
+                        log.info("records_removed", count=removed)
+                except HibanaError as error:
+                    log.warning("records_not_removed", error=str(error))
+                if self._report is not None:
+                    await self._report.tell()
+                await asyncio.sleep(every)
+        finally:
+            if self._report is not None:
+                await self._report.tell(last=True)
 
     async def sweep(self, now: int) -> int:
         """Do one round as of this time, microseconds since 1970, and return how many went. Raises Unavailable."""
@@ -77,6 +86,8 @@ class RecordRetention:
             began = time.monotonic()
             step = await self._records.remove_records(tier, after=after, before=before, enough=enough)
             self.removed += step.count
+            if self._report is not None:
+                self._report.add(tier, step)
             enough -= step.bytes
             after = step.reached
             if all_settled:

@@ -10,44 +10,41 @@ import functools
 import itertools
 import os
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import grpc
 import pytest
 
 from hibana.v1 import executor_pb2, module_pb2, module_registry_pb2
-from hibana_server.domain.access import UNKNOWN_VERSION, Action, Belonging, Denied, decide, refusal
-from hibana_server.domain.callers import Caller, Role
-from hibana_server.domain.errors import FailedPrecondition, NotFound, PermissionDenied
+from hibana_server.domain.access import Action, Belonging, Denied, decide
+from hibana_server.domain.callers import Caller
 from hibana_server.domain.modules import Module, Status
 from hibana_server.domain.tiers import Tier
 from hibana_server.rpc.access_rules import ACCESS_RULES, About
-from tests.framework.refusals import METHODS, path, unpack
+from tests.framework.refusals import METHODS, path
 from tests.framework.server import Server
 from tests.framework.stubs import Stubs
 from tests.integration.rpc.conftest import create, guest, invoke
+from tests.integration.rpc.differential import (
+    CALLERS,
+    DISABLED,
+    FORBIDDEN,
+    UNKNOWN,
+    UNKNOWN_LABEL,
+    YES,
+    Ask,
+    answered,
+    expected,
+)
 
 pb = module_registry_pb2
 TRIPLES = int(os.environ.get("HIBANA_DIFFERENTIAL") or (10_000 if os.environ.get("HIBANA_TORTURE") == "all" else 300))
 SEED = os.environ.get("HIBANA_DIFFERENTIAL_SEED") or str(random.SystemRandom().randrange(10**9))
-CALLERS = {
-    "ann": Role.USER,
-    "ben": Role.USER,
-    "cleo": Role.USER,
-    "svc": Role.SERVICE,
-    "boss": Role.ADMIN,
-    "chief": Role.ADMIN,
-}
 LIVE, DRAFT = "1", "2"
 """Versions of every module; nobody ever published the second."""
 WRONG = "0123456789abcdef"
 """An etag that no module has: a change that is allowed ends there."""
-
-YES, UNKNOWN, UNKNOWN_LABEL, FORBIDDEN, DISABLED = "yes", "unknown", "unknown version", "forbidden", "disabled"
-WHAT_IS_WRONG_BESIDES = {"ETAG_MISMATCH", "VERSION_LIVE", "MODULE_DELETED", "EXECUTION_ENDED"}
-"""Reasons of refusals that come after the rules have granted."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +114,6 @@ async def world(server: Server) -> AsyncIterator[World]:
     yield World(stubs, modules, records)
     for each in stubs.values():
         await each.close()
-
-
-Ask = Callable[[Stubs, str], Any]
 
 
 @dataclass(frozen=True)
@@ -240,36 +234,6 @@ ELSEWHERE = {
     "UploadModule": "below: one service method serves both",
     "UndeleteModule": "tests/integration/services/test_registry_model.py, as it takes no etag that would stop it",
 }
-
-
-async def answered(call: Any) -> str:
-    """Make a call and tell how the rules decided."""
-    try:
-        if hasattr(call, "__aiter__"):
-            async for _ in call:
-                pass
-        else:
-            await call
-    except grpc.aio.AioRpcError as error:
-        told = unpack(error)
-        if told.reason in WHAT_IS_WRONG_BESIDES:
-            return YES
-        if told.message == UNKNOWN_VERSION:
-            return UNKNOWN_LABEL
-        kinds = {"NOT_FOUND": UNKNOWN, "NOT_ALLOWED": FORBIDDEN, "MODULE_DISABLED": DISABLED}
-        return kinds.get(told.reason, f"{told.told} {told.message}")
-    return YES
-
-
-def expected(caller: Caller, action: Action, about: Module | Belonging, *, published: bool = True) -> str:
-    """Tell what the table says."""
-    decision = decide(caller, action, about, published=published)
-    if not isinstance(decision, Denied):
-        return YES
-    error = refusal(decision)
-    if error.message == UNKNOWN_VERSION:
-        return UNKNOWN_LABEL
-    return {NotFound: UNKNOWN, PermissionDenied: FORBIDDEN, FailedPrecondition: DISABLED}[type(error)]
 
 
 async def one(world: World, chance: random.Random) -> tuple[str, str, str]:

@@ -12,6 +12,7 @@ import pytest
 
 from hibana.v1 import admin_pb2 as pb
 from hibana_server.domain.callers import Role
+from tests.framework.audit import entries, fields
 from tests.framework.refusals import refused
 from tests.framework.server import Server
 from tests.framework.stubs import Stubs, connect
@@ -168,7 +169,15 @@ async def test_ended_keys_are_swept_away(small: Server) -> None:
     assert await keys_of(alice) == []
     # What is gone is like what never was.
     assert (await refused(look(machine))).told == ("UNAUTHENTICATED", "TOKEN_INVALID")
-    for stubs in (alice, machine):
+    root = small.stubs("root", Role.ADMIN)
+    told = await entries(root, resource=made.api_key.name)
+    assert [(each.action, each.subject, each.source) for each in told] == [
+        ("key.remove", "", "service"),
+        ("key.revoke", "alice", "token"),
+        ("key.create", "alice", "token"),
+    ]
+    assert fields(told[0].before)["subject"] == "alice"
+    for stubs in (alice, machine, root):
         await stubs.close()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from sqlalchemy import RowMapping, delete, func, insert, or_, select, true, update
@@ -15,34 +15,28 @@ from hibana_server.domain.errors import QuotaViolation
 from hibana_server.domain.quotas import STORAGE_RETRY, exceeded
 from hibana_server.domain.requests import RequestKey, check_same
 from hibana_server.storage.cursors import decode_cursor, encode_cursor
-from hibana_server.storage.sql.audit_outbox import AuditNotes
-from hibana_server.storage.sql.database import Database, uninterrupted
+from hibana_server.storage.sql.database import uninterrupted
+from hibana_server.storage.sql.registry_store import RegistryStore
 from hibana_server.storage.sql.tables import api_keys
 
 _TOGETHER = 500
 """Ids in one statement."""
-_REMOVED = 500
+_REMOVED = 100
+"""Keys that one transaction removes: each leaves an entry for the audit log."""
 
 
-class SqlApiKeyStore:
-    """`domain.api_keys.ApiKeyStore` over a `Database`; `generation` counts that database's commits."""
-
-    def __init__(self, database: Database, generation: Callable[[], int], notes: AuditNotes) -> None:
-        self._database = database
-        self._generation = generation
-        self._notes = notes
-
-    def generation(self) -> int:
-        """Return a number that changes whenever any process committed a change."""
-        return self._generation()
+class SqlApiKeyStore(RegistryStore):
+    """`domain.api_keys.ApiKeyStore` over a `Database`."""
 
     async def find(self, ids: Collection[str]) -> dict[str, ApiKey]:
-        """Return those of these keys that are there, by id."""
+        """Return those of these keys that are there, by id. One that is not there takes the steps of one that is."""
         found: dict[str, ApiKey] = {}
         async with self._database.reading() as connection:
             for some in _batches(ids):
                 query = select(api_keys).where(api_keys.c.id.in_(some))
-                found |= {row["id"]: _key(row) for row in (await connection.execute(query)).mappings()}
+                rows = {row["id"]: row for row in (await connection.execute(query)).mappings()}
+                keys = {key_id: _key(rows.get(key_id, _NOBODYS)) for key_id in some}
+                found |= {key_id: keys[key_id] for key_id in rows}
         return found
 
     async def add(self, key: ApiKey, *, most: int, request: RequestKey | None = None) -> tuple[ApiKey, bool]:
@@ -102,7 +96,12 @@ class SqlApiKeyStore:
 
     async def _remove(self, ids: list[str]) -> None:
         async with self._database.writing() as connection:
-            await connection.execute(delete(api_keys).where(api_keys.c.id.in_(ids)))
+            own = api_keys.c.id.in_(ids)
+            for row in (await connection.execute(select(api_keys).where(own))).mappings().all():
+                await self._notes.note(
+                    connection, f"apiKeys/{row['id']}", key_state(_key(row)), None, action="key.remove"
+                )
+            await connection.execute(delete(api_keys).where(own))
 
 
 async def _made_by(connection: AsyncConnection, request: RequestKey) -> ApiKey | None:
@@ -141,5 +140,9 @@ def _row(key: ApiKey) -> dict[str, Any]:
     return {**{name: getattr(key, name) for name in _FIELDS}, "end_time": key.end_time}
 
 
-def _key(row: RowMapping) -> ApiKey:
+def _key(row: RowMapping | Mapping[str, Any]) -> ApiKey:
     return ApiKey(**{**{name: row[name] for name in _FIELDS}, "role": Role(row["role"])})
+
+
+_NOBODYS = _row(ApiKey("", "", Role.USER, "", "", 0, 0, bytes(32)))
+"""Stands for a key that is not there: the time of an answer must not tell which it was."""

@@ -13,28 +13,18 @@ from hibana_server.domain.quotas import Quota
 from hibana_server.domain.requests import Answer, RequestKey
 from hibana_server.domain.tiers import Tier
 from hibana_server.storage.sql import module_changes, module_lists
-from hibana_server.storage.sql.audit_outbox import AuditNotes
-from hibana_server.storage.sql.database import Database, uninterrupted
+from hibana_server.storage.sql.database import uninterrupted
 from hibana_server.storage.sql.module_reads import named, one_module, one_version
+from hibana_server.storage.sql.registry_store import RegistryStore
 from hibana_server.storage.sql.requests import recall, remember
 from hibana_server.storage.sql.tables import modules, versions
 
 
-class SqlModuleStore:
-    """`domain.ports.ModuleStore` over a `Database`; `generation` counts that database's commits.
+class SqlModuleStore(RegistryStore):
+    """`domain.ports.ModuleStore` over a `Database`.
 
-    Read `generation()` before the rows that are kept under it, never after. Every change goes on to
-    its end when its caller is cancelled meanwhile.
+    Every change goes on to its end when its caller is cancelled meanwhile.
     """
-
-    def __init__(self, database: Database, generation: Callable[[], int], notes: AuditNotes) -> None:
-        self._database = database
-        self._generation = generation
-        self._notes = notes
-
-    def generation(self) -> int:
-        """Return a number that changes whenever any process committed a change."""
-        return self._generation()
 
     # ------------------------------------------------------------ reading
 

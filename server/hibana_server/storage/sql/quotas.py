@@ -12,9 +12,9 @@ from hibana_server.domain.modules import Module
 from hibana_server.domain.quotas import NO_EXCEPTION, Quota, QuotaException, QuotaPage, Stored, check_room
 from hibana_server.domain.tiers import Tier
 from hibana_server.storage.cursors import decode_cursor, encode_cursor
-from hibana_server.storage.sql.audit_outbox import AuditNotes
-from hibana_server.storage.sql.database import Database, uninterrupted
+from hibana_server.storage.sql.database import uninterrupted
 from hibana_server.storage.sql.module_reads import named
+from hibana_server.storage.sql.registry_store import RegistryStore
 from hibana_server.storage.sql.tables import modules, quotas, versions
 
 _BOUNDS = (
@@ -28,17 +28,8 @@ _BOUNDS = (
 _SET = or_(*(bound.is_not(None) for bound in _BOUNDS))
 
 
-class SqlQuotaStore:
-    """`domain.quotas.QuotaStore` over a `Database`; `generation` counts that database's commits."""
-
-    def __init__(self, database: Database, generation: Callable[[], int], notes: AuditNotes) -> None:
-        self._database = database
-        self._generation = generation
-        self._notes = notes
-
-    def generation(self) -> int:
-        """Return a number that changes whenever any process committed a change."""
-        return self._generation()
+class SqlQuotaStore(RegistryStore):
+    """`domain.quotas.QuotaStore` over a `Database`."""
 
     async def changed_since(self, revision: int) -> tuple[list[QuotaException], int]:
         """Return the exceptions set or taken back after a revision, and the newest revision."""
