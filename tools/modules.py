@@ -65,11 +65,11 @@ def fetch() -> None:
 
 
 def _components() -> None:
-    """Build one interface from Python and from JavaScript."""
+    """Build one interface from Python and from JavaScript, and one over files from Python."""
     tool = PLACE / "python"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
     subprocess.run([*pip, "--target", str(tool), "--upgrade", "-r", "requirements.txt"], cwd=PLACE, check=True)
-    world = ["--quiet", "--wit-path", "guest.wit", "--world", "guest"]
+    world = ["--quiet", "--wit-path", "guest.wit", "--world", "guest-with-disk"]
     python = [str(tool / "bin/componentize-py"), *world, "componentize", "app", "-o", str(PYTHON)]
     environment = {**os.environ, "PYTHONPATH": str(tool)}
     subprocess.run(python, cwd=PLACE / "component", env=environment, stdin=subprocess.DEVNULL, check=True)

@@ -130,7 +130,7 @@ class ExecuteRequest(_message.Message):
 
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputFile]:
-        """Files for a module that uses WASI preview 1, at most 256. It finds them below `/`, in a private directory of this
+        """Files for a module that uses WASI, at most 256. It finds them below `/`, in a private directory of this
         run that is gone with it, and cannot change them. They count as input; records keep name, size and SHA-256.
         """
 

@@ -1,8 +1,8 @@
 """What a component may import: interfaces of WASI 0.2, by name.
 
 Everything here gives a component what the call brought along (argv, env, stdin), takes its output, and tells the time
-and random numbers. Files and the network can be imported, since language runtimes do, and are empty: no directory is
-ever opened, no socket ever made.
+and random numbers. Files and the network can be imported, since language runtimes do, and are empty, but for files that
+the call brings: no directory of the machine is ever opened, no socket ever made.
 """
 
 from __future__ import annotations

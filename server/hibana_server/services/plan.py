@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import cast
 
 from hibana_server.domain.callers import Caller
-from hibana_server.domain.errors import Invalid
 from hibana_server.domain.executions import NOTHING_KEPT, Cache, Execution, Limits, Requested, State
 from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.domain.requests import RequestKey
@@ -93,7 +92,6 @@ def judge(caller: Caller, call: Call, target: Target, key: RequestKey | None) ->
     name = call.function or DEFAULT_FUNCTION
     found = target.function(name)
     check_input(call, wasi=target.wasi)
-    if call.directory is not None and target.memories is not None:
-        raise Invalid.field("files", "are for modules that use WASI preview 1, and this one is a component; use stdin")
+
     arguments = found.values(call.arguments)
     return Plan(caller, call, target, name, found, arguments, effective_limits(call, target.ceiling), key)

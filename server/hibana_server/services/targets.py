@@ -139,7 +139,7 @@ def find_function(facts: ModuleFacts, name: str) -> Export:
 
 def uses_wasi(facts: ModuleFacts) -> bool:
     """Tell whether the module asks for WASI."""
-    wasi = ("wasi_snapshot_preview1", "wasi:cli/")
+    wasi = ("wasi_snapshot_preview1", "wasi:cli/", "wasi:filesystem/")
     return facts.convention in _WASI or any(each.module.startswith(wasi) for each in facts.imports)
 
 

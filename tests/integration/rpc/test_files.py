@@ -7,7 +7,8 @@ from typing import Any
 import grpc
 import pytest
 
-from hibana.v1 import execution_pb2, executor_pb2
+from hibana.v1 import execution_pb2, executor_pb2, value_pb2
+from tests.framework import component_script
 from tests.framework.refusals import refused
 from tests.framework.stubs import Stubs
 from tests.framework.wasi_script import CREATE, WRITE, Script, guest
@@ -195,3 +196,27 @@ async def test_files_are_for_modules_that_use_wasi(caller: Stubs, numbers: str) 
         refusal = await refused(invoke(caller, numbers, "add", 1, 2, **fields))
         assert refusal.fields == ("files",)
         assert "WASI" in refusal.message
+
+
+async def test_a_component_reads_and_leaves_files(caller: Stubs) -> None:
+    script = component_script.Script()
+    root = script.root()
+    file = component_script.At(script.call("open-at", root, 0, *script.text("d/in"), 0, component_script.READ) + 4)
+    read = script.call("read", file, 100, 0)
+    made = script.call("open-at", root, 0, *script.text("out"), component_script.CREATE, component_script.WRITE)
+    script.call("write", component_script.At(made + 4), *script.text("made"), 0)
+    await create(caller, "component-files", component_script.guest())
+    request = pb.InvokeRequest(
+        module="user/component-files",
+        function="run",
+        typed_arguments=value_pb2.ListOfValues(values=[value_pb2.Value(bytes_value=script.data)]),
+        files=given(d__in=b"given"),
+        outputs=["out", "none"],
+    )
+    answer = await caller.executor.Invoke(request)
+    assert answer.outcome == execution_pb2.OUTCOME_OK, answer
+    assert component_script.Told(answer.result.typed.values[0].bytes_value).text(read) == b"given"
+    assert [(f.name, f.data) for f in answer.files] == [("out", b"made")]
+    kept = await record(caller, answer.execution)
+    assert list(kept.input.files) == [info("d/in", b"given")]
+    assert list(kept.output.files) == [info("out", b"made")]

@@ -1,6 +1,8 @@
-"""The interface hibana:guest/text in Python."""
+"""The interfaces of hibana:guest in Python."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import wit_world.exports
 from componentize_py_types import Err
@@ -22,3 +24,13 @@ class Text(wit_world.exports.Text):
             return int(number)
         except ValueError:
             raise Err(f"no number: {number}") from None
+
+
+class Disk(wit_world.exports.Disk):
+    def capitals(self, source: str, target: str) -> list[str]:
+        try:
+            text = Path(source).read_text(encoding="utf-8")
+            Path(target).write_text(text.upper(), encoding="utf-8")
+            return sorted(path.name for path in Path(target).parent.iterdir())
+        except OSError as error:
+            raise Err(str(error)) from None

@@ -18,10 +18,10 @@ def lift(type_: Type, address: int, resources: Resources | None = None) -> Any:
 
     Raises BadOutputError for more parts than a value may have, MissingError for handles where there are no `resources`.
     """
-    return _Lifter(resources).values([type_], address)[0]
+    return Lifter(resources).values([type_], address)[0]
 
 
-class _Lifter:
+class Lifter:
     """Reads one value. The engine has checked it against its type."""
 
     def __init__(self, resources: Resources | None) -> None:
@@ -46,7 +46,7 @@ class _Lifter:
         if bits is not None:
             number = first & ((1 << bits) - 1)
             return number - (1 << bits) if kind[0] == "s" and number >> (bits - 1) else number
-        return self._READERS[kind](self, type_, first, second, third)
+        return self.READERS[kind](self, type_, first, second, third)
 
     def _payload(self, type_: Type | None, address: int) -> Any:
         return None if type_ is None else self.values([type_], address)[0]
@@ -92,7 +92,7 @@ class _Lifter:
             raise MissingError("that is about resources")
         return self._resources.keep(type_.names[0], address)
 
-    _READERS: ClassVar[dict[str, Callable[[_Lifter, Type, int, int, int], Any]]] = {
+    READERS: ClassVar[dict[str, Callable[[Lifter, Type, int, int, int], Any]]] = {
         "bool": lambda _self, _type, first, _second, _third: bool(first & 0xFF),
         "f32": lambda _self, _type, first, _second, _third: F32.unpack((first & 0xFFFF_FFFF).to_bytes(4, "little"))[0],
         "f64": lambda _self, _type, first, _second, _third: F64.unpack(WORD.pack(first))[0],

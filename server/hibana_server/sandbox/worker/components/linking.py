@@ -14,6 +14,8 @@ _MADE_HERE = "0.2.12"
 """Version under which the engine has its interfaces. A component that imports an older one gets this."""
 _NEWER = "0.2.9999"
 """Stands for every version that the engine does not know yet: an import without an exact match gets the newest."""
+VERSIONS = (_MADE_HERE, _NEWER)
+"""Versions under which something takes the place of the engine's own."""
 _SOCKETS = (("tcp-create-socket", "create-tcp-socket"), ("udp-create-socket", "create-udp-socket"))
 _ERROR_CODE = b"not-supported"
 
@@ -25,7 +27,7 @@ def wasi_linker(engine: wasmtime.Engine) -> component.Linker:
     linker.allow_shadowing = True
     with linker.root() as root:
         for interface, function in _SOCKETS:
-            for version in (_MADE_HERE, _NEWER):
+            for version in VERSIONS:
                 with root.add_instance(f"wasi:sockets/{interface}@{version}") as instance:
                     name = function.encode()
                     check(

@@ -11,17 +11,20 @@ import wasmtime
 from hibana_server.domain.executions import Outcome
 from hibana_server.domain.wit import Type, read_type
 from hibana_server.sandbox.engine_settings import COMPONENT
-from hibana_server.sandbox.frames import Bulk, Component, Run, Typed
+from hibana_server.sandbox.frames import Bulk, Component, Directory, Run, Typed
 from hibana_server.sandbox.interfaces import PROGRAM
 from hibana_server.sandbox.shapes.component import HELPER_MEMORIES
 from hibana_server.sandbox.worker.call_state import CallState
 from hibana_server.sandbox.worker.components.calls import BytesCalls, Calls
 from hibana_server.sandbox.worker.components.linking import wasi_linker
 from hibana_server.sandbox.worker.components.loaded import LoadedComponent
+from hibana_server.sandbox.worker.components.wasi.held import Held
+from hibana_server.sandbox.worker.components.wasi.linking import FilesLinker
 from hibana_server.sandbox.worker.conventions.calling import CALL_ENDS, answer, end_of
 from hibana_server.sandbox.worker.conventions.ends import FailedError
 from hibana_server.sandbox.worker.deadline import Deadline
 from hibana_server.sandbox.worker.engine import GC_HEAPS, TABLE_ELEMENTS
+from hibana_server.sandbox.worker.files.descriptors import open_directory
 from hibana_server.sandbox.worker.native import NO_FINALIZER, Failure, failure, ffi
 from hibana_server.sandbox.worker.outcomes import Circumstances, End, from_component, output_limit
 from hibana_server.sandbox.worker.own_memory import OwnMemory
@@ -45,6 +48,8 @@ class ComponentRunner:
         self._send = send
         self.own = own
         self._linker: Any = None
+        self._files: FilesLinker | None = None
+        """There since the first run with a private directory."""
         self._instance = ffi.wasmtime_component_instance_t()
 
     def call(
@@ -56,17 +61,19 @@ class ComponentRunner:
             return GONE, 0
         before = self.own.bytes()
         store, context = self.store(bounds)
+        linker = None if job.directory is None else self.open_files(job.directory, job.stdin, state)
         try:
             if loaded.wasi:
                 set_wasi(context, state, job.program, job.argv, job.env, job.stdin)
             self._deadline.arm(job.timeout, cpu_started)
             try:
-                end = self._run(job, loaded, place, context, state, before)
+                end = self._run(job, loaded, place, context, linker, state, before)
             finally:
                 self._deadline.disarm()
             return end, self.own.since(before, job.memory_bytes)
         finally:
             ffi.wasmtime_store_delete(store)
+            self.close_files()
 
     def store(self, bounds: Component) -> tuple[Any, Any]:
         """Return a new store and its context; whoever called deletes it."""
@@ -78,11 +85,25 @@ class ComponentRunner:
         ffi.wasmtime_store_epoch_deadline_callback(store, self._at_tick, None, NO_FINALIZER)
         return store, context
 
-    def instantiate(self, loaded: LoadedComponent, context: Any, instance: Any) -> Failure | None:
-        """Make an instance where `instance` points to; returns why that failed."""
-        if self._linker is None:
-            self._linker = wasi_linker(self._engine)
-        error = ffi.wasmtime_component_linker_instantiate(self._linker.ptr(), context, loaded.made.ptr(), instance)
+    def open_files(self, directory: Directory, stdin: bytes, state: CallState) -> Any:
+        """Open the private directory of the guest that comes next; returns what links it."""
+        files = self._files = self._files or FilesLinker(self._engine)
+        state.files = open_directory(directory, stdin, state.write)
+        files.held = Held(state, state.files.tree, stdin)
+        return files.linker
+
+    def close_files(self) -> None:
+        """Forget what the guest held of its private directory, where it had one."""
+        if self._files is not None:
+            self._files.held = None
+
+    def instantiate(
+        self, loaded: LoadedComponent, context: Any, instance: Any, linker: Any | None = None
+    ) -> Failure | None:
+        """Make an instance where `instance` points to; returns why that failed. `linker`: that of `open_files`."""
+        if linker is None:
+            linker = self._linker = self._linker or wasi_linker(self._engine)
+        error = ffi.wasmtime_component_linker_instantiate(linker.ptr(), context, loaded.made.ptr(), instance)
         return failure(error, None)
 
     def explain(
@@ -113,10 +134,12 @@ class ComponentRunner:
         )
         return from_component(failed, seen, started=started)
 
-    def _run(self, job: Run, loaded: LoadedComponent, place: Any, context: Any, state: CallState, before: int) -> End:
+    def _run(
+        self, job: Run, loaded: LoadedComponent, place: Any, context: Any, linker: Any, state: CallState, before: int
+    ) -> End:
         instance = ctypes.byref(self._instance)
         limits = (job.timeout, job.memory_bytes)
-        failed = self.instantiate(loaded, context, instance)
+        failed = self.instantiate(loaded, context, instance, linker)
         if failed is not None or exceeded(state):
             memory = self.own.since(before, job.memory_bytes)
             return self.explain(failed, limits, state, memory, started=False, wants_results=False)

@@ -1,1 +1,1 @@
-"""The private directory of one run: a tree in the worker's memory, behind WASI preview 1's functions for files."""
+"""The private directory of one run: a tree in the worker's memory, behind WASI's functions for files."""

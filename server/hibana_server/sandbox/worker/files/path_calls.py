@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from hibana_server.sandbox.worker.files import codes, layouts
+from hibana_server.sandbox.worker.files import codes, layouts, names
 from hibana_server.sandbox.worker.files.codes import Refused
 from hibana_server.sandbox.worker.files.descriptor_calls import FileCall, set_times
-from hibana_server.sandbox.worker.files.descriptors import Files, Opened
-from hibana_server.sandbox.worker.files.tree import Directory, File, Found, Link, Node, resolve
+from hibana_server.sandbox.worker.files.descriptors import Files
+from hibana_server.sandbox.worker.files.tree import Found, resolve
 from hibana_server.sandbox.worker.guest_memory import GuestMemory
 
 
@@ -33,47 +33,7 @@ def _path_open(  # noqa: PLR0913, PLR0917 - as WASI has it
     # Who demands that it makes the file does not want to be led elsewhere by a link.
     follow = bool(lookup & codes.FOLLOW) and not how & codes.EXCLUSIVE
     found = _find(files, memory, fd, pointer, length, follow=follow)
-    if flags & ~codes.FLAGS:
-        raise Refused(codes.INVAL)
-    if how & codes.CREATE and how & codes.ONLY_DIRECTORY:
-        raise Refused(codes.INVAL)
-    made = False
-    node = found.node
-    if node is None and how & codes.CREATE:
-        if found.slash:
-            raise Refused(codes.ISDIR)
-        node, made = files.tree.make_file(found.free(), found.name), True
-    else:
-        if how & codes.EXCLUSIVE and how & codes.CREATE:
-            found.free()
-        node = found.existing()
-    try:
-        number = _open(files, node, how, rights, flags)
-    except Refused:
-        if made and found.parent is not None:
-            files.tree.remove(found.parent, found.name, node)
-        raise
-    layouts.write_size(memory, told, number)
-
-
-def _open(files: Files, node: Node, how: int, rights: int, flags: int) -> int:
-    writes, changes = bool(rights & codes.WRITE), bool(how & (codes.CREATE | codes.TRUNCATE))
-    if isinstance(node, Link):
-        raise Refused(codes.LOOP)
-    if isinstance(node, Directory):
-        if writes or changes:
-            raise Refused(codes.ISDIR)
-        return files.open(Opened(node))
-    if how & codes.ONLY_DIRECTORY or not isinstance(node, File):
-        raise Refused(codes.NOTDIR)
-    if node.given and (writes or how & codes.TRUNCATE):
-        raise Refused(codes.ACCES)
-    # Toolchains leave it to the flags that a new file is written, and to the absence of both rights that one is read.
-    reads, writes = bool(rights & codes.READ) or not writes, not node.given and (writes or changes)
-    number = files.open(Opened(node, readable=reads, writable=writes, flags=flags))
-    if how & codes.TRUNCATE:
-        files.tree.resize(node, 0)
-    return number
+    layouts.write_size(memory, told, names.open_name(files.tree, found, how, rights, flags, files.open))
 
 
 def _path_create_directory(files: Files, memory: GuestMemory, fd: int, pointer: int, length: int) -> None:
@@ -82,19 +42,11 @@ def _path_create_directory(files: Files, memory: GuestMemory, fd: int, pointer: 
 
 
 def _path_remove_directory(files: Files, memory: GuestMemory, fd: int, pointer: int, length: int) -> None:
-    found = _find(files, memory, fd, pointer, length)
-    parent, node = found.taken()
-    if not isinstance(node, Directory):
-        raise Refused(codes.NOTDIR)
-    files.tree.remove(parent, found.name, node)
+    names.remove_directory(files.tree, _find(files, memory, fd, pointer, length))
 
 
 def _path_unlink_file(files: Files, memory: GuestMemory, fd: int, pointer: int, length: int) -> None:
-    found = _find(files, memory, fd, pointer, length)
-    if isinstance(found.node, Directory):
-        raise Refused(codes.ISDIR)
-    parent, node = found.taken()
-    files.tree.remove(parent, found.name, node)
+    names.remove_file(files.tree, _find(files, memory, fd, pointer, length))
 
 
 def _path_rename(
@@ -118,33 +70,21 @@ def _path_link(
     if lookup & codes.FOLLOW:
         raise Refused(codes.INVAL)
     node = _find(files, memory, old_fd, old, old_length).existing()
-    target = _find(files, memory, fd, pointer, length)
-    parent = target.free()
-    if target.slash:
-        raise Refused(codes.NOENT)
-    if node.given:
-        # The name that a request gave stays the only one, so that what is under another is always the guest's own.
-        raise Refused(codes.ACCES)
-    files.tree.add_name(parent, target.name, node)
+    names.link(files.tree, node, _find(files, memory, fd, pointer, length))
 
 
 def _path_symlink(
     files: Files, memory: GuestMemory, target: int, target_length: int, fd: int, pointer: int, length: int
 ) -> None:
     found = _find(files, memory, fd, pointer, length)
-    parent = found.free()
-    if found.slash:
-        raise Refused(codes.NOENT)
-    files.tree.make_link(parent, found.name, layouts.path(memory, target, target_length))
+    names.symlink(files.tree, found, layouts.path(memory, target, target_length))
 
 
 def _path_readlink(
     files: Files, memory: GuestMemory, fd: int, pointer: int, length: int, buffer: int, size: int, told: int
 ) -> None:
     node = _find(files, memory, fd, pointer, length, follow=False).existing()
-    if not isinstance(node, Link):
-        raise Refused(codes.INVAL)
-    taken = node.target[:size]
+    taken = names.link_target(node)[:size]
     layouts.write(memory, buffer, taken)
     layouts.write_size(memory, told, len(taken))
 
