@@ -23,6 +23,11 @@ from hibana_server.services.sessions import Sessions
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
+_SURE_READS = 3
+"""Reads behind the end of the requests. They end in the same way for a caller who closes the sending side and for one who
+has hung up, which grpc tells right behind; so whoever has is cancelled before a further read is answered. One would do
+but for two threads of grpc that may pass each other."""
+
 
 class SessionMethods(pb_grpc.ExecutorServicer):
     """Unpacks, calls the service, packs."""
@@ -47,7 +52,7 @@ class SessionMethods(pb_grpc.ExecutorServicer):
             opening.trace_id = parent.trace_id
         session = await self._sessions.open(opening)
         current.execution = session.uid
-        reading = asyncio.create_task(_read(request_iterator, session))
+        reading = asyncio.create_task(_read(request_iterator, session, context))
         pack = pack_all if first.open.batch_answers else pack_each
         try:
             while told := await session.next():
@@ -65,7 +70,7 @@ class SessionMethods(pb_grpc.ExecutorServicer):
                 await reading
 
 
-async def _read(requests: AsyncIterator[pb.SessionRequest], session: Session) -> None:
+async def _read(requests: AsyncIterator[pb.SessionRequest], session: Session, context: Context) -> None:
     """Pass what the caller sends to the session, until it sends nothing more or something wrong."""
     try:
         async for request in requests:
@@ -84,6 +89,8 @@ async def _read(requests: AsyncIterator[pb.SessionRequest], session: Session) ->
                     )
                 case _:
                     raise Invalid("the message is empty; send calls, stdin, stdin_end or cancel_call_id")
+        for _ in range(_SURE_READS):
+            await context.read()
         session.finish()
     except asyncio.CancelledError:
         raise
