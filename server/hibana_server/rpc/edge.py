@@ -224,7 +224,7 @@ class Edge(grpc.GenericRpcHandler):
                     self._quotas.account(current_caller()).request()
                 if not streaming:
                     held = budget.take(len(received))
-                request = _each_read(received, read) if streaming else _read(received, read)
+                request = _Requests(context, read) if streaming else _read(received, read)
                 received = None  # megabytes, perhaps, for as long as the call waits
                 if for_admins:
                     require(current_caller(), Action.OPERATE)
@@ -304,9 +304,24 @@ def _read(data: bytes, read: Read) -> Message:
     return request
 
 
-async def _each_read(received: AsyncIterator[bytes], read: Read) -> AsyncIterator[Message]:
-    async for data in received:
-        yield _read(data, read)
+class _Requests:
+    """The messages of a stream, each read and judged when it is asked for."""
+
+    __slots__ = ("_next", "_read")
+
+    def __init__(self, context: Context, read: Read) -> None:
+        # The bytes, as no deserializer is named. What grpc hands a method iterates over the same by two generators.
+        self._next: Callable[[], Awaitable[Any]] = context.read
+        self._read = read
+
+    def __aiter__(self) -> _Requests:
+        return self
+
+    async def __anext__(self) -> Message:
+        data = await self._next()
+        if data is grpc.aio.EOF:
+            raise StopAsyncIteration
+        return _read(data, self._read)
 
 
 async def _abort(context: Context, error: HibanaError) -> None:

@@ -11,6 +11,7 @@ import grpc
 
 from hibana.v1 import executor_pb2 as pb
 from hibana_server.auth.tokens import TokenVerifier
+from hibana_server.domain.alarms import Alarms
 from hibana_server.domain.errors import Conflict
 from hibana_server.domain.executions import stands_for
 from hibana_server.rpc.calls import CURRENT, current_caller
@@ -70,6 +71,7 @@ class ExecutorServicer(DetachedMethods, HistoryMethods, SessionMethods):
         self._replay = services.replay
         self._sessions = services.sessions
         self._verifier = verifier
+        self._alarms = Alarms()
 
     # Writes to the context instead of yielding: only so can a reader that takes nothing be noticed.
     async def Execute(self, request: pb.ExecuteRequest, context: Context) -> None:  # type: ignore[override]

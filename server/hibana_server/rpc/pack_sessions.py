@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from hibana.v1 import execution_pb2, executor_pb2
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.errors import HibanaError
 from hibana_server.domain.executions import Failure, Outcome, RunEnd
 from hibana_server.domain.text import cut_utf8
-from hibana_server.domain.values import Arguments
+from hibana_server.domain.values import Arguments, TypedArguments
 from hibana_server.rpc.errors import code_of
 from hibana_server.rpc.pack_events import pack_told
 from hibana_server.rpc.pack_executions import (
@@ -62,33 +62,37 @@ def _unpack_call(call: executor_pb2.SessionCall) -> Asked:
         limits = call.limits
         timeout = unpack_seconds(limits.timeout) if limits.HasField("timeout") else None
         memory = limits.memory_bytes or None
-    typed = call.WhichOneof("arguments") == "typed_arguments"
+    typed = isinstance(arguments, TypedArguments)
     return Asked(call.call_id, call.function, arguments, typed, timeout, memory, call.ByteSize())
 
 
-def pack_each(told: Sequence[Told]) -> Iterator[executor_pb2.SessionResponse]:
+def pack_each(told: Sequence[Told]) -> Iterable[executor_pb2.SessionResponse]:
     """Pack everything into a message of its own."""
-    for each in told:
-        response = executor_pb2.SessionResponse()
-        _fill(response, each)
-        yield response
+    return map(_pack, told)
 
 
-def pack_all(told: Sequence[Told]) -> Iterator[executor_pb2.SessionResponse]:
+def pack_all(told: Sequence[Told]) -> Iterable[executor_pb2.SessionResponse]:
     """Pack everything into as few messages as it fits into."""
+    return (_pack(told[0]),) if len(told) == 1 else _pack_many(told)
+
+
+def _pack(told: Told) -> executor_pb2.SessionResponse:
+    response = executor_pb2.SessionResponse()
+    _fill(response, told)
+    return response
+
+
+def _pack_many(told: Sequence[Told]) -> Iterator[executor_pb2.SessionResponse]:
     response: executor_pb2.SessionResponse | None = None
     size = 0
     for each in told:
         if response is None:
-            response = executor_pb2.SessionResponse()
-            _fill(response, each)
-            size = _size(each)
+            response, size = _pack(each), _size(each)
             continue
         more = _size(each)
         if size + more > _MESSAGE_BYTES:
             yield response
-            response, size = executor_pb2.SessionResponse(), 0
-            _fill(response, each)
+            response, size = _pack(each), 0
         else:
             _fill(response.more.add(), each)
         size += more

@@ -14,9 +14,10 @@ from hibana.v1 import executor_pb2 as pb
 from hibana.v1 import executor_pb2_grpc as pb_grpc
 from hibana_server.auth.held_token import HeldToken
 from hibana_server.auth.tokens import TokenVerifier
+from hibana_server.domain.alarms import Alarms
 from hibana_server.domain.errors import Conflict, Invalid
 from hibana_server.rpc.calls import CURRENT, current_caller
-from hibana_server.rpc.event_stream import READER_SECONDS, NothingReadError, write
+from hibana_server.rpc.event_stream import READER_SECONDS, NothingReadError, Writer
 from hibana_server.rpc.pack_sessions import pack_all, pack_each, unpack_calls, unpack_opening
 from hibana_server.services.session import Session
 from hibana_server.services.sessions import Sessions
@@ -24,9 +25,9 @@ from hibana_server.services.sessions import Sessions
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _SURE_READS = 3
-"""Reads behind the end of the requests. They end in the same way for a caller who closes the sending side and for one who
-has hung up, which grpc tells right behind; so whoever has is cancelled before a further read is answered. One would do
-but for two threads of grpc that may pass each other."""
+"""Reads behind the end of the requests. They end in the same way for a caller who closes the sending side and for one
+who has hung up, which grpc tells right behind; so whoever has is cancelled before a further read is answered. One would
+do but for two threads of grpc that may pass each other."""
 
 
 class SessionMethods(pb_grpc.ExecutorServicer):
@@ -34,6 +35,8 @@ class SessionMethods(pb_grpc.ExecutorServicer):
 
     _sessions: Sessions
     _verifier: TokenVerifier
+    _alarms: Alarms
+    """Of readers that take nothing."""
 
     # Writes to the context instead of yielding: only so can a reader that takes nothing be noticed.
     async def Session(  # type: ignore[override]
@@ -55,9 +58,10 @@ class SessionMethods(pb_grpc.ExecutorServicer):
         reading = asyncio.create_task(_read(request_iterator, session, context))
         pack = pack_all if first.open.batch_answers else pack_each
         try:
+            writer = Writer(context, self._alarms)
             while told := await session.next():
                 for message in pack(told):
-                    await write(context, message)
+                    await writer.write(message)
         except NothingReadError:
             raise Conflict(
                 f"nothing was read for {READER_SECONDS:g} s, so the session ended; read answers while you send calls",

@@ -106,13 +106,16 @@ class LeasedSandbox:
         """Pass calls on."""
         if self._over:
             return
-        first = self._number + 1
-        frame = pack(Calls(tuple(_frame(first + i, call) for i, call in enumerate(calls))))
-        now = time.perf_counter_ns()
-        idle = not self._sent
+        sent, number, now = self._sent, self._number, time.perf_counter_ns()
+        idle = not sent
+        frames, added = [], []
         for call in calls:
-            self._number += 1
-            self._sent.append((self._number, call, now))
+            number += 1
+            frames.append(_frame(number, call))
+            added.append((number, call, now))
+        frame = pack(Calls(tuple(frames)))
+        self._number = number
+        sent += added
         if idle:
             self._watch()
         self._worker.send(frame)

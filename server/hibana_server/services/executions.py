@@ -218,6 +218,10 @@ class Executions:
         """Tell whether the registry has changed since this generation of it."""
         return self._catalog.changed_since(seen)
 
+    def as_before(self, seen: int) -> bool:
+        """Tell whether something may start, and the registry is what it was in this generation of it."""
+        return self._admitting and self.store.trouble() is None and not self._catalog.changed_since(seen)
+
     async def check_access(self, caller: Caller, reference: str, seen: int) -> int:
         """Judge anew whether a caller may run what a reference means, where the registry has changed since `seen`.
 

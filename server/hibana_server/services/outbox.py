@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from hibana_server.domain.executions import Output
 from hibana_server.services.session_calls import CallEnded, Told, Wrote
 
 MAX_BYTES = 4 * 1024 * 1024
 """Bytes of results and output, about, past which no further call begins."""
 MAX_COUNT = 1024
+_LARGE = (str, bytes, list, dict)
+"""Kinds of results that may be large."""
 _OVERHEAD = 200
 """Bytes that anything told counts besides."""
 
@@ -47,8 +48,9 @@ class Outbox:
         while not self._told and not self._closed:
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
+        was_full = self.full
         told, self._told, self._bytes = self._told, [], 0
-        if told:
+        if was_full:
             self._taken()
         return told
 
@@ -59,14 +61,10 @@ class Outbox:
 
 
 def _size(told: Told) -> int:
-    match told:
-        case Wrote():
-            return _of_output(told.piece)
-        case CallEnded() if told.end.results:
-            return sum(len(value) for value in told.end.results if isinstance(value, str | bytes | list | dict))
-        case _:
-            return 0
-
-
-def _of_output(piece: Output) -> int:
-    return len(piece.data)
+    if isinstance(told, CallEnded):
+        size = 0
+        for value in told.end.results:
+            if isinstance(value, _LARGE):
+                size += len(value)
+        return size
+    return len(told.piece.data) if isinstance(told, Wrote) else 0

@@ -32,6 +32,9 @@ MAX_WAITING_BYTES = 8 * 1024 * 1024
 _ENDS_AT_ONCE = frozenset({"TOKEN_REVOKED", "TOKEN_INVALID"})
 """Reasons for which credentials do not hold that are somebody's doing. What was called before they expired was called
 rightly, and goes on."""
+_JUDGED_SECONDS = 1.0
+"""Time after which a caller is judged anew though nothing has changed: an issuer may have replaced its keys, and a key
+is used."""
 _OVERHEAD = 256
 """Bytes that a waiting call counts besides those of its message."""
 
@@ -73,6 +76,9 @@ class Session(ABC):
         self._seen = seen
         """Generation of the registry that access was judged by last."""
         self._limits = limits
+        usual = max(MIN_TIMEOUT, min(target.ceiling.timeout, limits.timeout))
+        self._usual_limits = Limits(limits.memory_bytes, usual, limits.output_bytes)
+        """Of a call that asks for none of its own."""
         self._bounds = bounds
         self._executions = executions
         self._account = account
@@ -92,6 +98,8 @@ class Session(ABC):
         self._until = self._active + bounds.max_seconds
         self._expires = expires
         """Until when the caller's credentials hold, seconds since 1970."""
+        self._judged_until = 0.0
+        """Until when nobody is judged anew unless something changes."""
         self._ending: tuple[Outcome, Failure | None] | None = None
         """How the session ends, once that is known."""
         self._last: tuple[Outcome, Failure] | None = None
@@ -117,9 +125,12 @@ class Session(ABC):
 
     async def calls(self, asked: Sequence[Asked]) -> None:
         """Take calls, in order, as soon as there is room for them. Raises Invalid for ids that tell nothing apart."""
-        await self._wait_for_room()
-        refusal = await self._judge()
-        self._active = time.monotonic()
+        if self._is_full():
+            await self._wait_for_room()
+        self._active = now = time.monotonic()
+        refusal = None
+        if now >= self._judged_until or not self._executions.as_before(self._seen):
+            refusal = await self._judge()
         size = sum(each.size for each in asked)
         self._take_input(size)
         for each in asked:
@@ -132,7 +143,10 @@ class Session(ABC):
                 self._prepare(entry)
             else:
                 entry.error = refusal
-        self._go_on(refusal)
+        if refusal is None:
+            self._pump()
+        else:
+            self._go_on(refusal)
 
     async def stdin(self, data: bytes) -> None:
         """Take the next bytes of stdin, as soon as there is room for them. Raises Invalid where there is no stdin."""
@@ -213,6 +227,8 @@ class Session(ABC):
     def _call_limits(self, entry: Entry) -> Limits:
         """Return the limits of a call: the lowest of module, session, call and deadline."""
         limits, asked = self._limits, entry.asked
+        if asked.timeout is None and asked.memory_bytes is None and self._opening.deadline is None:
+            return self._usual_limits
         timeout = min(self._target.ceiling.timeout, limits.timeout)
         if asked.timeout is not None:
             timeout = min(timeout, asked.timeout)
@@ -229,10 +245,12 @@ class Session(ABC):
         """Return why the caller may call nothing now: nothing may begin, or it may not run the module any more."""
         if self._ending is not None or self._refusal is not None:
             return self._refusal
+        self._judged_until = 0.0
         try:
             self._executions.check_admitting()
             self._expires = await self._opening.check_credentials()
             self._seen = await self._executions.check_access(self.caller, self._opening.reference, self._seen)
+            self._judged_until = time.monotonic() + min(_JUDGED_SECONDS, self._expires - time.time())
         except Unavailable as error:
             return error
         except HibanaError as error:
@@ -268,6 +286,7 @@ class Session(ABC):
 
     def _let_end(self, error: HibanaError) -> tuple[Outcome, Failure]:
         """Let the session end when all that was called is answered; return how, which the first to say so decides."""
+        self._judged_until = 0.0
         if self._last is None:
             self._last, self._refusal = (Outcome.CANCELLED, Failure(error.reason, error.message)), error
         return self._last
