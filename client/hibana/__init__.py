@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from hibana.events import Event, FileChunk, Gap, HostCall, Log, Result, ResultChunk, Started, Stderr, Stdout
     from hibana.execution_types import (
         Cache,
+        CallSummary,
         Execution,
         ExecutionInput,
         ExecutionOutput,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         Outcome,
         OutputFile,
         RunResult,
+        SessionSummary,
         State,
         Usage,
     )
@@ -91,6 +93,7 @@ __all__ = [
     "AuditKind",
     "Cache",
     "CallResult",
+    "CallSummary",
     "Cancelled",
     "Client",
     "ConfigError",
@@ -145,6 +148,7 @@ __all__ = [
     "ServiceError",
     "Session",
     "SessionEvent",
+    "SessionSummary",
     "Severity",
     "Started",
     "State",

@@ -259,6 +259,21 @@ def _output(m: execution_pb2.ExecutionOutput) -> ex.ExecutionOutput:
     )
 
 
+def _session(m: execution_pb2.SessionSummary) -> ex.SessionSummary:
+    return ex.SessionSummary(m.calls, m.failed_calls, tuple(map(_call, m.first_calls)))
+
+
+def _call(m: execution_pb2.SessionCallSummary) -> ex.CallSummary:
+    return ex.CallSummary(
+        call_id=m.call_id,
+        function=m.function,
+        outcome=OUTCOMES.get(m.outcome, ex.Outcome.UNKNOWN),
+        arguments=read_list(m.json_arguments) if m.HasField("json_arguments") else None,
+        results=read_list(m.json_results) if m.HasField("json_results") else None,
+        execution_time=seconds(m.execution_time),
+    )
+
+
 def execution(m: execution_pb2.Execution) -> ex.Execution:
     """Convert the record of an execution."""
     return ex.Execution(
@@ -283,6 +298,7 @@ def execution(m: execution_pb2.Execution) -> ex.Execution:
         trace_id=m.trace_id,
         module_reference=m.module_reference,
         replay_of=m.replay_of,
+        session=_session(m.session) if m.HasField("session") else None,
     )
 
 

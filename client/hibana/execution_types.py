@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from hibana.errors import GuestFailed
 from hibana.values import Json
@@ -106,8 +106,34 @@ class OutputFile:
     """None where the bytes did not fit into the answer (`stream` delivers all), or are not kept of an earlier call."""
 
 
+class CallEnd:
+    """What every result of a call has in common: how the guest ended, and what its function returned."""
+
+    __slots__ = ()
+    execution: str
+    outcome: Outcome
+    values: tuple[Any, ...]
+    failure: Failure | None
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether the function returned, or the program exited with 0."""
+        return self.outcome is Outcome.OK
+
+    @property
+    def value(self) -> Any:
+        """Return the only result, None where there is none, all of them as a tuple otherwise."""
+        return single(self.values)
+
+    def raise_for_outcome(self) -> Self:
+        """Return the result itself if the guest ended OK, raise GuestFailed otherwise."""
+        if not self.ok:
+            raise guest_failed(self.outcome, self.failure, self.execution)
+        return self
+
+
 @dataclass(frozen=True, slots=True)
-class RunResult:
+class RunResult(CallEnd):
     """How one call ended, with its output."""
 
     execution: str
@@ -130,22 +156,6 @@ class RunResult:
     """None if the guest was never started."""
     files: Mapping[str, OutputFile] = field(default_factory=dict)
     """Files that were asked for and that the guest left, by name."""
-
-    @property
-    def ok(self) -> bool:
-        """Tell whether the function returned, or the program exited with 0."""
-        return self.outcome is Outcome.OK
-
-    @property
-    def value(self) -> Any:
-        """Return the only result, None where there is none, all of them as a tuple otherwise."""
-        return single(self.values)
-
-    def raise_for_outcome(self) -> RunResult:
-        """Return the result itself if the guest ended OK, raise GuestFailed otherwise."""
-        if not self.ok:
-            raise guest_failed(self.outcome, self.failure, self.execution)
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +195,33 @@ class ExecutionOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class CallSummary:
+    """One call of a session, as the session's record tells it."""
+
+    call_id: int
+    function: str
+    outcome: Outcome
+    arguments: tuple[Json, ...] | None
+    """None where their text is longer than 4 KiB, or where the input was left out."""
+    results: tuple[Json, ...] | None
+    """None unless the call ended OK, or where their text is longer than 4 KiB."""
+    execution_time: float
+    """Wall time of the guest, seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSummary:
+    """The calls of a session, as its record tells them."""
+
+    calls: int
+    """Calls that ended, however; refused ones are none."""
+    failed_calls: int
+    """Those that ended otherwise than OK."""
+    first_calls: tuple[CallSummary, ...]
+    """The first of them, about 64 KiB."""
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """The record of one execution."""
 
@@ -215,6 +252,8 @@ class Execution:
     """Of the module as it was then, `user/OWNER/NAME`; empty in old records."""
     replay_of: str = ""
     """Name of the execution that this one replays; empty otherwise."""
+    session: SessionSummary | None = None
+    """What a session on one instance did, which has no function of its own; None for anything else, and in lists."""
 
 
 def single(values: tuple[Any, ...]) -> Any:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from hibana import events as ev
-from hibana.execution_types import Failure, Outcome, Usage, guest_failed, single
+from hibana.execution_types import CallEnd, Failure, Outcome, Usage
 from hibana.values import Json
 
 
 @dataclass(frozen=True, slots=True)
-class CallResult:
+class CallResult(CallEnd):
     """How one call of a session ended, with its output."""
 
     call_id: int
@@ -27,22 +27,6 @@ class CallResult:
     """The first 3 MiB; `events` tells all."""
     stderr: bytes
     usage: Usage
-
-    @property
-    def ok(self) -> bool:
-        """Tell whether the function returned, or the program exited with 0."""
-        return self.outcome is Outcome.OK
-
-    @property
-    def value(self) -> Any:
-        """Return the only result, None where there is none, all of them as a tuple otherwise."""
-        return single(self.values)
-
-    def raise_for_outcome(self) -> CallResult:
-        """Return the result itself if the guest ended OK, raise GuestFailed otherwise."""
-        if not self.ok:
-            raise guest_failed(self.outcome, self.failure, self.execution)
-        return self
 
 
 class SessionEvent(NamedTuple):

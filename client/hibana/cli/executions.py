@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -19,6 +20,8 @@ from hibana.cli.session import Session
 from hibana.cli.take import page_size, since_again, stream, take
 from hibana.cli.text import local_time, seconds, size
 
+_SHOWN_CALLS = 20
+"""Calls of a session that are told for reading."""
 OUTCOMES = (
     "ok",
     "trap",
@@ -176,6 +179,7 @@ def _tell(execution: hibana.Execution, *, as_json: bool) -> None:
             ("env", json.dumps(dict(given.env)) if given and given.env else ""),
             ("stdin", size(given.stdin_bytes) if given and given.stdin_bytes else ""),
             *(("file", f"{file.name}, {size(file.size_bytes)}") for file in (given.files if given else ())),
+            *(_calls(execution.session) if execution.session else ()),
             ("results", json.dumps(made.results) if made and made.results else ""),
             ("stdout", _head(made.stdout, made.stdout_bytes) if made else ""),
             ("stderr", _head(made.stderr, made.stderr_bytes) if made else ""),
@@ -191,6 +195,20 @@ def _tell(execution: hibana.Execution, *, as_json: bool) -> None:
             ("ended", local_time(execution.end_time)),
         ]
     )
+
+
+def _calls(session: hibana.SessionSummary) -> Iterator[tuple[str, str]]:
+    """Tell what a session did."""
+    failed = f", {session.failed_calls} of them failed" if session.failed_calls else ""
+    yield "calls", f"{session.calls}{failed}"
+    shown = session.first_calls[:_SHOWN_CALLS]
+    for call in shown:
+        given = "..." if call.arguments is None else ", ".join(map(json.dumps, call.arguments))
+        returned = "" if not call.results else f" -> {', '.join(map(json.dumps, call.results))}"
+        told = f"{call.function}({given}){returned}"
+        yield f"call {call.call_id}", f"{told}, {call.outcome.value}, {seconds(call.execution_time)}"
+    if session.calls > len(shown):
+        yield "...", f"{session.calls - len(shown)} more; --json tells the first {len(session.first_calls)}"
 
 
 def _head(data: bytes, total: int) -> str:

@@ -29,6 +29,14 @@ def test_calls_are_answered_line_by_line(cli: Cli) -> None:
     assert (end["event"], end["outcome"]) == ("end", "ok")
     assert end["execution"].startswith("executions/")
     assert done.returncode == 1
+    shown = cli.run("executions", "show", end["execution"], "--json")
+    summary = json.loads(shown.stdout)["session"]
+    assert (summary["calls"], summary["failed_calls"]) == (2, 0)
+    assert [(call["function"], call["arguments"]) for call in summary["first_calls"]] == [
+        ("add", [2, 3]),
+        ("nothing", []),
+    ]
+    assert b"add(2, 3) -> 5, ok, " in cli.run("executions", "show", end["execution"]).stdout
 
 
 def test_stdin_of_a_program(cli: Cli) -> None:

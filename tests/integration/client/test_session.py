@@ -26,6 +26,12 @@ async def test_state_lives_between_calls(state: hibana.Client) -> None:
     assert session.result.ok
     record = await state.execution(session.execution)
     assert record.outcome is hibana.Outcome.OK
+    assert record.session is not None
+    assert (record.session.calls, record.session.failed_calls) == (4, 0)
+    assert [(call.function, call.results) for call in record.session.first_calls] == [
+        *(("count", (str(number),)) for number in (1, 2, 3)),
+        ("hello", ()),
+    ]
 
 
 async def test_many_calls_are_answered_in_their_order(state: hibana.Client) -> None:

@@ -50,6 +50,47 @@ def test_what_is_unset_is_none() -> None:
     assert (record.outcome, record.failure, record.cache, record.input, record.end_time) == (None,) * 5
 
 
+def summary(count: int) -> execution_pb2.Execution:
+    """Make the record of a session of so many calls, the second of which failed."""
+    record = execution_pb2.Execution(name="executions/1")
+    record.session.calls, record.session.failed_calls = count, 1
+    for number in range(1, count + 1):
+        call = record.session.first_calls.add(call_id=number, function="add", outcome=execution_pb2.OUTCOME_OK)
+        call.json_arguments.extend([number, "a"])
+        call.json_results.extend([number + 1])
+        call.execution_time.nanos = 2000
+    second = record.session.first_calls[1]
+    second.outcome = execution_pb2.OUTCOME_TRAP
+    second.ClearField("json_results")
+    second.ClearField("json_arguments")
+    return record
+
+
+def test_a_session_tells_its_calls() -> None:
+    session = convert.execution(summary(2)).session
+    assert session == hibana.SessionSummary(
+        2,
+        1,
+        (
+            hibana.CallSummary(1, "add", hibana.Outcome.OK, (1, "a"), (2,), 2e-6),
+            hibana.CallSummary(2, "add", hibana.Outcome.TRAP, None, None, 2e-6),
+        ),
+    )
+    assert convert.execution(execution_pb2.Execution()).session is None
+
+
+def test_a_session_is_shown_with_its_first_calls(capsys: pytest.CaptureFixture[str]) -> None:
+    show_record(convert.execution(summary(25)), as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    told = dict(line.split(maxsplit=1) for line in lines if not line.startswith("call "))
+    assert told["calls"] == "25, 1 of them failed"
+    calls = [line for line in lines if line.startswith("call ")]
+    assert len(calls) == 20
+    assert calls[0].split(maxsplit=2)[2].startswith('add(1, "a") -> 2, ok, ')
+    assert calls[1].split(maxsplit=2)[2].startswith("add(...), trap, ")
+    assert told["..."] == "5 more; --json tells the first 25"
+
+
 def test_a_module_spec_is_sent_only_if_something_is_told() -> None:
     nothing: dict[str, Any] = {"description": "", "public": False, "allowed_users": (), "labels": None, "limits": None}
     assert convert.module_spec(**nothing) is None
