@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from hibana_server.domain.wit import PRIMITIVES, Type
+from hibana_server.domain.wit_handles import mentions_handles
 from tests.framework.wasm import wat
 
 _NAMED = frozenset({"record", "variant", "enum", "flags"})
@@ -27,6 +28,16 @@ ECHO_MODULE = """
       (local.get $at))
     (func (export "same") (param i32) (result i32) (local.get 0)))
   (core instance $i (instantiate $m))
+"""
+THING = "thing"
+"""The resource of components that echo handles; what is behind one is a number."""
+_RESOURCE = """
+  (type $own-thing (resource (rep i32)))
+  (export $thing "thing" (type $own-thing))
+  (core func $new (canon resource.new $own-thing))
+  (func (export "[constructor]thing") (param "number" u32) (result (own $thing)) (canon lift (core func $new)))
+  (func (export "[method]thing.number") (param "self" (borrow $thing)) (result u32)
+    (canon lift (core func $i "same")))
 """
 
 
@@ -57,6 +68,8 @@ class _Text:
     def _written(self, type_: Type) -> str:
         quoted = [f'"{name}"' for name in type_.names]
         match type_.kind:
+            case "own":
+                parts, kind = ["$thing"], "own"
             case "bytes":
                 parts, kind = ["u8"], "list"
             case "record":
@@ -80,12 +93,16 @@ class _Text:
 
 @cache
 def echo(spelled: Type) -> bytes:
-    """Return a component whose `echo` takes a value of the type, and numbers, and returns the value and a number."""
+    """Return a component whose `echo` takes a value of the type, and numbers, and returns the value and a number.
+
+    Handles are those of things.
+    """
     text = _Text()
     written = text.type(spelled)
     more = " ".join(f'(param "p{index}" u32)' for index in range(_MORE))
     definitions = "\n  ".join(text.lines)
-    return wat(f"""(component {ECHO_MODULE}
+    resource = _RESOURCE if mentions_handles(spelled) else ""
+    return wat(f"""(component {ECHO_MODULE} {resource}
   {definitions}
   (type $both (tuple {written} u32))
   (func (export "echo") (param "value" {written}) {more} (result $both)

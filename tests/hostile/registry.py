@@ -10,6 +10,7 @@ THEMES = (
     "clients_audit",
     "clients_cancel",
     "clients_detached",
+    "clients_resources",
     "clients_sessions",
     "clients_http2",
     "clients_keys",

@@ -10,10 +10,12 @@ import pytest
 from hibana_server.domain.static_limits import StaticLimits
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier
 from hibana_server.sandbox.gate.component import Sums, read_component
+from hibana_server.sandbox.gate.component_parts import read_parts
 from hibana_server.sandbox.gate.errors import FeatureUsed, LimitPassed, Malformed, Refused
 from hibana_server.sandbox.gate.header import COMPONENT_HEADER
 from hibana_server.sandbox.gate.inspect import inspect
 from hibana_server.sandbox.gate.limits import GateLimits, limits_of
+from tests.framework.guests import wasm
 from tests.framework.wasm import HEADER, custom, functions, leb, module, resvg, section, wat
 from tests.fuzz.seeds import COMPONENT
 
@@ -47,6 +49,17 @@ def test_sums_of_a_component() -> None:
     assert (sums.core_modules, sums.core_instances, sums.functions, sums.memory_pages) == (2, 1, 2, 1)
     assert read_component(component(), USER) == Sums()
     assert read_component(component(core(resvg())), USER).functions == 2_543 - 16
+
+
+def test_everything_in_components_that_were_put_together_counts() -> None:
+    data = wasm("component_composed")
+    sums = read_component(data, USER)
+    assert (sums.core_modules, sums.core_instances, sums.memory_pages) == (3, 4, 2)
+    parts = read_parts(data, USER)
+    assert (parts.core_instances, parts.memories) == (3, {65_536: 2})
+    assert "Core modules" in str(refusal(data, replace(USER, core_modules=2)))
+    with pytest.raises(LimitPassed, match="Core instances of one instance"):
+        read_parts(data, replace(USER, core_instances=2))
 
 
 def test_a_component_with_a_core_module_that_is_refused_is_refused() -> None:

@@ -104,6 +104,56 @@ async def test_what_a_component_wants_called_afterwards_is_called(bench: Bench) 
     assert end.outcome is Outcome.TRAP
 
 
+COMPOSED = "component_composed"
+TURNING = "acme:bits/turning@1.0.0#"
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, PIECE_BYTES + 1, 3_000_000])
+async def test_bytes_pass_through_components_that_were_put_together(bench: Bench, size: int) -> None:
+    data = WHOLE[:size]
+    assert await bench.result(COMPOSED, "", f"{TURNING}twice", data) == data
+    flipped = bytes(each ^ 255 for each in data[:1000])
+    assert await bench.result(COMPOSED, "", f"{TURNING}once", data[:1000]) == flipped
+
+
+def test_the_second_way_of_a_component_inside_is_that_of_the_whole() -> None:
+    for function in ("once", "twice"):
+        assert added(wasm(COMPOSED), TURNING + function) == [part for part in PARTS if part != "done"]
+
+
+INSIDE = """(component
+  (component $c
+    (core module $m (memory (export "memory") 1)
+      (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 64))
+      (func (export "size") (param i32 i32) (result i32) (local.get 1))
+      (func (export "none") (param i32 i32 i32) (result i32) (local.get 2)))
+    (core instance $i (instantiate $m))
+    (type $e (enum "a" "b")) (export $named "letter" (type $e))
+    (func $by-letter (param "data" (list u8)) (param "letter" $named) (result u32)
+      (canon lift (core func $i "none") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
+    (func $size (param "data" (list u8)) (result u32)
+      (canon lift (core func $i "size") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
+    (instance $out (export "letter" (type $named)) (export "named" (func $by-letter)))
+    (export "acme:bits/letters" (instance $out))
+    (export "size" (func $size)))
+  {}
+  (instance $one (instantiate $c))
+  (alias export $one "acme:bits/letters" (instance $letters))
+  (export "acme:bits/letters" (instance $letters))
+  (export "size" (func $one "size")) (export "again" (func $one "size")))"""
+
+
+async def test_what_a_component_inside_cannot_pass_in_a_second_way_keeps_its_own(bench: Bench) -> None:
+    code = wat(INSIDE.format(""))
+    named = "acme:bits/letters#named"  # its enumeration has a name inside alone
+    assert [bool(added(code, name)) for name in (named, "size", "again")] == [False, True, True]
+    assert await bench.result(code, "", "size", bytes(10)) == await bench.result(code, "", "again", bytes(10)) == 10
+    assert await bench.result(code, "", named, bytes(10), "b") == 1
+    twice = wat(INSIDE.format("(instance (instantiate $c))"))
+    assert not added(twice, "size")
+    assert await bench.result(twice, "", "size", bytes(10)) == 10
+
+
 def test_nothing_is_added_where_there_are_no_bytes() -> None:
     assert added(wasm(ECHO), "text") == []
     assert added(wasm(ECHO), "bytes") == ["call", "room", "put", "get", "view"]

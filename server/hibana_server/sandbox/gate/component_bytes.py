@@ -12,21 +12,24 @@ the component gets, behind everything that it has by itself,
 - `done`: what the component wants called after it returned, with the address.
 
 Pieces pass through a small memory of their own, since a component's allocator may know no more than it was needed for.
-Nothing that was there changes: sections are appended, and numbers go on where they ended. A function that cannot be
-followed to its core function (types of other interfaces, handles, components linked of components) stays as it is.
+Nothing that was there changes: sections are appended, and numbers go on where they ended. A function of a component
+inside, as wac and `wasm-tools compose` put them there, gets its second way in that one, which is then aliased. A
+function that cannot be followed to its core function (types of other interfaces, handles, components three deep) stays
+as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hibana_server.domain.wit import Type
-from hibana_server.sandbox.gate.component_parts import CORE_FUNCTION, CORE_INSTANCE, CORE_MEMORY, Function, Lift, Parts
+from hibana_server.sandbox.gate.component_parts import CORE_FUNCTION, CORE_INSTANCE, CORE_MEMORY, Inner, Lift, Parts
 from hibana_server.sandbox.gate.component_types import FunctionType
 from hibana_server.sandbox.gate.errors import Malformed
-from hibana_server.sandbox.shapes.component import HELPER_MEMORIES, PREFIX, added_name, holds_bytes, swapped
+from hibana_server.sandbox.shapes.component import HELPER_MEMORIES, PARTS, PREFIX, added_name, holds_bytes, swapped
 
+_COMPONENT = 4
 MAX_FUNCTIONS = 64
 """Functions of a component that get a second way: each makes every instance a little larger."""
 # (import "h" "realloc") and (import "h" "memory") of the component. `room` calls the allocator, `same` returns its
@@ -65,11 +68,21 @@ def with_bytes(data: bytes, parts: Parts) -> bytes:
     if not parts.readable:
         return data
     found = _few(_functions(parts))
-    return data + _Writer(parts).write(found) if found else data
+    if not found:
+        return data
+    written: list[bytes] = []
+    position = 0
+    inside = {each.home.region: each.home for each in found if each.inner is not None}
+    for (start, content, end), home in sorted(inside.items()):
+        own = {each.inner.name: each for each in found if each.inner is not None and each.home is home}
+        more = _Writer(home).write([replace(each, name=name, inner=None) for name, each in own.items()])
+        written += [data[position:start], _section(_COMPONENT, data[content:end] + more)]
+        position = end
+    return b"".join([*written, data[position:], _Writer(parts).write(found)])
 
 
-Place = tuple[object, object]
-"""What tells a memory and its allocator from others: several numbers may stand for the same."""
+Place = tuple[object, object, object]
+"""What tells a component's memory and its allocator from others: several numbers may stand for the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +93,17 @@ class _Found:
     realloc: int
     place: Place
     type: FunctionType
+    home: Parts
+    """The component that lifts it."""
+    inner: Inner | None
+    """There where that is one inside."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What is added for it."""
+        if self.type.result is None or not holds_bytes(self.type.result):
+            return PARTS[:4]
+        return PARTS if self.lift.post_return is not None else PARTS[:5]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,23 +120,39 @@ def _functions(parts: Parts) -> Iterator[_Found]:
     for name, exported in parts.exported.items():
         inside = exported.items() if isinstance(exported, dict) else [("", exported)]
         for inner, function in inside:
+            if function is None or isinstance(function, (str, dict)):
+                continue
             found = _followed(parts, f"{name}#{inner}" if inner else name, function)
             if found is not None:
                 yield found
 
 
-def _followed(parts: Parts, name: str, function: Function) -> _Found | None:
-    if not isinstance(function, Lift) or not function.plain or function.memory is None or function.realloc is None:
+def _followed(parts: Parts, name: str, found: Lift | Inner) -> _Found | None:
+    inner = found if isinstance(found, Inner) else None
+    function = found.lift if isinstance(found, Inner) else found
+    if inner is not None:
+        around, parts = parts, inner.component
+        # What is added is there once for each instance, so there may be one. Names like ours would be there twice.
+        alone = parts.instantiated == 1 and parts.outer is around and parts.readable
+        if not alone or any(each.startswith(PREFIX) for each in parts.exported):
+            return None
+    if not function.plain or function.memory is None or function.realloc is None:
         return None
     type_ = parts.types[function.type] if function.type < len(parts.types) else None
     if not isinstance(type_, FunctionType):
         return None
     types = [each for _, each in type_.parameters] + ([type_.result] if type_.result else [])
-    if not any(map(holds_bytes, types)):
+    if not any(map(holds_bytes, types)) or (inner is not None and any(map(_has_names, types))):
         return None
     memory = parts.core_aliases.get((CORE_MEMORY, function.memory), function.memory)
     realloc = parts.core_aliases.get((CORE_FUNCTION, function.realloc), function.realloc)
-    return _Found(name, function, function.memory, function.realloc, (memory, realloc), type_)
+    place = (id(parts), memory, realloc)
+    return _Found(name, function, function.memory, function.realloc, place, type_, parts, inner)
+
+
+def _has_names(type_: Type) -> bool:
+    """Tell whether a type holds one that has to have a name, which it has in its own component alone."""
+    return bool(type_.names) or any(item is not None and _has_names(item) for item in type_.items)
 
 
 def _few(found: Iterator[_Found]) -> list[_Found]:
@@ -142,11 +182,22 @@ class _Writer:
         self._names = 0
 
     def write(self, found: list[_Found]) -> bytes:
-        self._section(1, _GUEST, items=False)
-        self._section(1, _APART, items=False)
+        if any(each.inner is None for each in found):
+            self._section(1, _GUEST, items=False)
+            self._section(1, _APART, items=False)
         for each in found:
-            self._function(each)
+            if each.inner is None:
+                self._function(each)
+            else:
+                self._alias(each, each.inner)
         return b"".join(self._sections)
+
+    def _alias(self, found: _Found, inner: Inner) -> None:
+        """Export what an instance inside has for a function."""
+        for part in found.parts:
+            self._section(6, b"\1\0" + _number(inner.instance) + _name(added_name(inner.name, part)))
+            self._export(added_name(found.name, part), b"\1" + _number(self._functions))
+            self._functions += 2
 
     def _function(self, found: _Found) -> None:
         lift = found.lift
@@ -256,8 +307,11 @@ class _Writer:
         self._section(11, b"\0" + _name(name) + what + b"\0")
 
     def _section(self, identifier: int, content: bytes, *, items: bool = True) -> None:
-        content = b"\1" + content if items else content
-        self._sections.append(bytes((identifier,)) + _number(len(content)) + content)
+        self._sections.append(_section(identifier, b"\1" + content if items else content))
+
+
+def _section(identifier: int, content: bytes) -> bytes:
+    return bytes((identifier,)) + _number(len(content)) + content
 
 
 def _number(value: int) -> bytes:

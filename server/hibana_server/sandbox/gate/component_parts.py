@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Union
 
 from hibana_server.sandbox import features
 from hibana_server.sandbox.gate.component_types import (
@@ -49,8 +50,21 @@ class Lift:
     """Whether its strings are UTF-8 and it is synchronous."""
 
 
-Function = Lift | str | None
-"""A function: lifted here, imported under a name, or of another origin."""
+@dataclass(slots=True)
+class Inner:
+    """A function that an instance of a component inside of this one has lifted."""
+
+    component: Parts
+    instance: int
+    name: str
+    """As the component exports it: `INTERFACE#NAME`, or its name."""
+    lift: Lift
+
+
+Function = Lift | Inner | str | None
+"""A function: lifted here, by an instance of a component inside, imported under a name, or of another origin."""
+Exports = dict[str, Union[Function, "Exports"]]
+"""Functions, and interfaces of functions, by their names."""
 
 
 @dataclass(slots=True)
@@ -58,13 +72,17 @@ class Parts:
     """One component's spaces of numbered things, and what an instance of it comes to."""
 
     outer: Parts | None = None
+    region: tuple[int, int, int] = (0, 0, 0)
+    """Where its section begins, where its content does, and where both end."""
+    instantiated: int = 0
+    """How often somebody says that an instance of it is made."""
     modules: list[tuple[int, ...] | None] = field(default_factory=list)
     """Most pages of each memory of each core module."""
     components: list[Parts | None] = field(default_factory=list)
     types: list[Defined] = field(default_factory=list)
     functions: list[Function] = field(default_factory=list)
-    instances: list[dict[str, Function]] = field(default_factory=list)
-    exported: dict[str, Function | dict[str, Function]] = field(default_factory=dict)
+    instances: list[Exports] = field(default_factory=list)
+    exported: Exports = field(default_factory=dict)
     core_counts: Counter[int] = field(default_factory=Counter)
     """Core functions, memories, instances and so on by their sort."""
     core_aliases: dict[tuple[int, int], tuple[int, str]] = field(default_factory=dict)
@@ -93,8 +111,10 @@ def read_parts(data: bytes, limits: GateLimits) -> Parts:
 def _read(reader: Reader, outer: Parts | None, limits: GateLimits) -> Parts:
     parts = Parts(outer)
     while reader.left:
+        start = reader.position
         identifier = reader.byte()
         section = reader.region(reader.u32())
+        content = section.position
         try:
             match identifier:
                 case 1:
@@ -102,7 +122,9 @@ def _read(reader: Reader, outer: Parts | None, limits: GateLimits) -> Parts:
                     parts.modules.append(_memories(section))
                 case 4:
                     section.skip(HEADER_BYTES)
-                    parts.components.append(_read(section, parts, limits))
+                    inside = _read(section, parts, limits)
+                    inside.region = start, content, section.end
+                    parts.components.append(inside)
                 case 7:
                     read_types(section, parts.types)
                 case 3:
@@ -155,7 +177,7 @@ def _core_instance(reader: Reader, parts: Parts, limits: GateLimits) -> None:
 
 
 def _instance(reader: Reader, parts: Parts, limits: GateLimits) -> None:
-    made: dict[str, Function] = {}
+    made: Exports = {}
     match reader.byte():
         case 0x00:
             number = reader.u32()
@@ -163,13 +185,12 @@ def _instance(reader: Reader, parts: Parts, limits: GateLimits) -> None:
             if component is None:
                 raise FeatureUsed(features.MODULES_FROM_OUTSIDE)
             parts.add(component.memories, component.core_instances, limits)
+            component.instantiated += 1
             given: dict[str, Function] = {}
             for _ in range(reader.count("Arguments", _MANY)):
                 name = reader.name(_NAME_BYTES)
                 given[name] = _function_of(parts, *_sorted(reader))
-            for name, exported in component.exported.items():
-                if isinstance(exported, str):
-                    made[name] = given.get(exported)
+            made = _seen(component, len(parts.instances), component.exported, given)
         case 0x01:
             for _ in range(reader.count("Exports", _MANY)):
                 name = _outer_name(reader)
@@ -177,6 +198,19 @@ def _instance(reader: Reader, parts: Parts, limits: GateLimits) -> None:
         case _:
             raise UnreadError
     parts.instances.append(made)
+
+
+def _seen(component: Parts, instance: int, exported: Exports, given: dict[str, Function], where: str = "") -> Exports:
+    """Return what an instance of a component exports, as it looks from around the component."""
+    seen: Exports = {}
+    for name, found in exported.items():
+        if isinstance(found, str):
+            seen[name] = given.get(found)
+        elif isinstance(found, Lift):
+            seen[name] = Inner(component, instance, where + name, found)
+        elif isinstance(found, dict) and not where:
+            seen[name] = _seen(component, instance, found, given, f"{name}#")
+    return seen
 
 
 def _sorted(reader: Reader) -> tuple[int, int]:
@@ -222,8 +256,12 @@ def _alias(reader: Reader, parts: Parts, _limits: GateLimits) -> None:
     match reader.byte():
         case 0x00:
             number, name = reader.u32(), reader.name(_NAME_BYTES)
+            found = parts.instances[number].get(name) if number < len(parts.instances) else None
             if sort == FUNCTION:
-                parts.functions.append(parts.instances[number].get(name) if number < len(parts.instances) else None)
+                parts.functions.append(None if isinstance(found, dict) else found)
+                return
+            if sort == INSTANCE:
+                parts.instances.append(found if isinstance(found, dict) else {})
                 return
         case 0x01:
             source = reader.u32(), reader.name(_NAME_BYTES)

@@ -149,6 +149,7 @@ _TRAP_CODES = {
     "cannot enter component instance": "CANNOT_ENTER_COMPONENT",
 }
 """Traps by the engine's text: for components its C API tells no code."""
+_HANDLES = "store handle limit exceeded"
 _TOO_MUCH = "fuel allocated for hostcalls has been exhausted"
 
 
@@ -161,6 +162,9 @@ def from_component(error: Failure, seen: Circumstances, *, started: bool) -> End
     if _TOO_MUCH in text:
         message = "the component's strings and lists take more memory than a call may pass; write bulk to stdout"
         return End(Outcome.OUTPUT_LIMIT, message=message)
+    if _HANDLES in text:
+        message = "the component made more handles of resources than an instance may have, 100000; drop some of them"
+        return End(Outcome.TRAP, code="HANDLES_EXHAUSTED", message=message, backtrace=_frames(error))
     stopped = isinstance(error, wasmtime.ExitTrap) or _stopped(seen) is not None
     if not started or stopped or _BACKTRACE in text or not isinstance(error, wasmtime.WasmtimeError):
         return from_error(error, seen) if isinstance(error, wasmtime.WasmtimeError) else from_trap(error, seen)

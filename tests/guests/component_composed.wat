@@ -1,0 +1,73 @@
+;; Two components that know each other by an interface alone, put together as wac and `wasm-tools compose` do it.
+(component
+  (component $turning
+    (import "acme:bits/flipping@1.0.0" (instance $flipping (export "flip" (func (param "data" (list u8)) (result (list u8))))))
+    (alias export $flipping "flip" (func $flip))
+    (core module $room
+      (memory (export "memory") 1)
+      (global $next (mut i32) (i32.const 64))
+      (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+        (local $at i32)
+        (local.set $at (i32.and (i32.add (global.get $next) (i32.const 15)) (i32.const -16)))
+        (global.set $next (i32.add (local.get $at) (local.get 3)))
+        (block $enough
+          (loop $grow
+            (br_if $enough (i32.le_u (global.get $next) (i32.mul (memory.size) (i32.const 65536))))
+            (br_if $grow (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))
+            unreachable))
+        (local.get $at)))
+    (core instance $room (instantiate $room))
+    (core func $lowered
+      (canon lower (func $flip) (memory (core memory $room "memory")) (realloc (core func $room "realloc"))))
+    (core module $code
+      (import "inner" "flip" (func $flip (param i32 i32 i32)))
+      (import "room" "memory" (memory 1))
+      (func (export "flip-twice") (param i32 i32) (result i32)
+        (call $flip (local.get 0) (local.get 1) (i32.const 16))
+        (call $flip (i32.load (i32.const 16)) (i32.load (i32.const 20)) (i32.const 16))
+        (i32.const 16))
+      (func (export "flip-once") (param i32 i32) (result i32)
+        (call $flip (local.get 0) (local.get 1) (i32.const 16))
+        (i32.const 16)))
+    (core instance $code (instantiate $code (with "inner" (instance (export "flip" (func $lowered)))) (with "room" (instance $room))))
+    (func $twice (param "data" (list u8)) (result (list u8))
+      (canon lift (core func $code "flip-twice") (memory (core memory $room "memory")) (realloc (core func $room "realloc"))))
+    (func $once (param "data" (list u8)) (result (list u8))
+      (canon lift (core func $code "flip-once") (memory (core memory $room "memory")) (realloc (core func $room "realloc"))))
+    (instance $out (export "twice" (func $twice)) (export "once" (func $once)))
+    (export "acme:bits/turning@1.0.0" (instance $out)))
+  (component $flipping
+    (core module $code
+      (memory (export "memory") 1)
+      (global $next (mut i32) (i32.const 64))
+      (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+        (local $at i32)
+        (local.set $at (i32.and (i32.add (global.get $next) (i32.const 15)) (i32.const -16)))
+        (global.set $next (i32.add (local.get $at) (local.get 3)))
+        (block $enough
+          (loop $grow
+            (br_if $enough (i32.le_u (global.get $next) (i32.mul (memory.size) (i32.const 65536))))
+            (br_if $grow (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))
+            unreachable))
+        (local.get $at))
+      (func (export "flip") (param $from i32) (param $size i32) (result i32)
+        (local $at i32)
+        (local.set $at (local.get $from))
+        (block $done (loop $next
+          (br_if $done (i32.eq (local.get $at) (i32.add (local.get $from) (local.get $size))))
+          (i32.store8 (local.get $at) (i32.xor (i32.load8_u (local.get $at)) (i32.const 255)))
+          (local.set $at (i32.add (local.get $at) (i32.const 1)))
+          (br $next)))
+        (i32.store (i32.const 16) (local.get $from))
+        (i32.store (i32.const 20) (local.get $size))
+        (i32.const 16)))
+    (core instance $code (instantiate $code))
+    (func $flip (param "data" (list u8)) (result (list u8))
+      (canon lift (core func $code "flip") (memory (core memory $code "memory")) (realloc (core func $code "realloc"))))
+    (instance $out (export "flip" (func $flip)))
+    (export "acme:bits/flipping@1.0.0" (instance $out)))
+  (instance $a (instantiate $flipping))
+  (alias export $a "acme:bits/flipping@1.0.0" (instance $flip))
+  (instance $b (instantiate $turning (with "acme:bits/flipping@1.0.0" (instance $flip))))
+  (alias export $b "acme:bits/turning@1.0.0" (instance $turn))
+  (export "acme:bits/turning@1.0.0" (instance $turn)))
