@@ -18,6 +18,8 @@ from tests.framework.wasm import wat
 from tests.unit.test_domain_wit import same
 
 ECHO = "component_echo"
+PATIENCE = 60.0
+"""Time for megabytes, seconds: a guest that takes long has what others leave of a busy machine."""
 WHOLE = random.Random(0).randbytes(3_000_000)
 TYPES = [
     "list<u8>",
@@ -51,7 +53,7 @@ async def test_bytes_come_back_wherever_they_stand(bench: Bench, spelled: str, d
     "size", [0, 1, 7, 8, 9, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES + 3, 3_000_000]
 )
 async def test_bytes_of_any_size_come_back(bench: Bench, size: int) -> None:
-    assert await bench.result(ECHO, "", "bytes", WHOLE[:size]) == WHOLE[:size]
+    assert await bench.result(ECHO, "", "bytes", WHOLE[:size], timeout=PATIENCE) == WHOLE[:size]
 
 
 @pytest.mark.parametrize("at", [9, 11, 65_533])
@@ -111,7 +113,7 @@ TURNING = "acme:bits/turning@1.0.0#"
 @pytest.mark.parametrize("size", [0, 1, 1000, PIECE_BYTES + 1, 3_000_000])
 async def test_bytes_pass_through_components_that_were_put_together(bench: Bench, size: int) -> None:
     data = WHOLE[:size]
-    assert await bench.result(COMPOSED, "", f"{TURNING}twice", data) == data
+    assert await bench.result(COMPOSED, "", f"{TURNING}twice", data, timeout=PATIENCE) == data
     flipped = bytes(each ^ 255 for each in data[:1000])
     assert await bench.result(COMPOSED, "", f"{TURNING}once", data[:1000]) == flipped
 
