@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,10 +16,14 @@ from hibana_server.services.targets import Function
 from tests.framework.guests import LIMITS, Bench, artifact, described
 
 
+PATIENCE = replace(LIMITS, timeout=60.0)
+"""A guest that takes long has what others leave of a busy machine."""
+
+
 class KeptComponent:
     """`domain.leases.LeaseSink` on a component; leaving the context closes the lease."""
 
-    def __init__(self, bench: Bench, code: bytes, limits: Limits = LIMITS) -> None:
+    def __init__(self, bench: Bench, code: bytes, limits: Limits = PATIENCE) -> None:
         self._bench = bench
         self._code = code
         self._limits = limits
@@ -37,7 +42,7 @@ class KeptComponent:
         memories = self._facts.memories
         job = LeaseJob(made, self._limits, 5.0, frozenset(), "program", (), (), fresh=False, memories=memories)
         self._lease = sandbox.lease(job, self)
-        end = await asyncio.wait_for(self._told.get(), 20)
+        end = await asyncio.wait_for(self._told.get(), 90)
         assert end.outcome is Outcome.OK, end
         return self
 
@@ -46,7 +51,7 @@ class KeptComponent:
     ) -> None:
         assert self._lease is not None
         self._lease.close()
-        await asyncio.wait_for(self._gone.wait(), 20)
+        await asyncio.wait_for(self._gone.wait(), 90)
 
     async def end(self, function: str, *values: Any) -> RunEnd:
         """Make a call and return its end."""
@@ -57,7 +62,7 @@ class KeptComponent:
         typed = TypedCall(called.binding, values)
         assert self._lease is not None
         self._lease.call([LeaseCall(export.name, (), called.results, self._limits, typed)])
-        return await asyncio.wait_for(self._told.get(), 20)
+        return await asyncio.wait_for(self._told.get(), 90)
 
     async def value(self, function: str, *values: Any) -> Any:
         """Make a call that must end well, and return its result, if it has one."""

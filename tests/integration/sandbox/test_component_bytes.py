@@ -65,18 +65,18 @@ async def test_bytes_are_read_where_they_are(bench: Bench, at: int) -> None:
     ("at", "size"), [(65_536, 1), (65_530, 20), (0, 65_537), (0xFFFF_FFFF, 1), (0xFFFF_FFF0, 0x20), (1, 0xFFFF_FFFF)]
 )
 async def test_bytes_outside_of_memory_are_no_output(bench: Bench, at: int, size: int) -> None:
-    end, _ = await bench.call(ECHO, "", "bytes-at", at, size)
+    end, _ = await bench.call(ECHO, "", "bytes-at", at, size, timeout=PATIENCE)
     assert end.outcome in {Outcome.BAD_OUTPUT, Outcome.OUTPUT_LIMIT}, end
 
 
 async def test_more_bytes_than_an_answer_holds_pass_the_limit(bench: Bench) -> None:
     type_ = read_type("list<list<u8>>")
-    end, _ = await bench.call(echo(type_), "", "echo", [WHOLE, WHOLE], *NUMBERS)
+    end, _ = await bench.call(echo(type_), "", "echo", [WHOLE, WHOLE], *NUMBERS, timeout=PATIENCE)
     assert end.outcome is Outcome.OUTPUT_LIMIT, end
 
 
 async def test_bytes_count_against_the_memory_of_the_component(bench: Bench) -> None:
-    end, _ = await bench.call(ECHO, "", "bytes", WHOLE, memory_bytes=2 * MIB)
+    end, _ = await bench.call(ECHO, "", "bytes", WHOLE, memory_bytes=2 * MIB, timeout=PATIENCE)
     assert end.outcome in {Outcome.MEMORY, Outcome.TRAP}, end
 
 

@@ -133,11 +133,11 @@ async def test_a_lower_limit_of_memory_holds_from_then_on(bench: Bench) -> None:
         (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))
       (core instance $i (instantiate $m))
       (func (export "grow") (param "pages" u32) (result s32) (canon lift (core func $i "grow"))))""")
-    async with KeptComponent(bench, code, Limits(2 * MIB, 5.0, MIB)) as kept:
+    async with KeptComponent(bench, code, Limits(2 * MIB, 60.0, MIB)) as kept:
         assert await kept.value("grow", 15) == 1
-        kept._limits = Limits(MIB, 5.0, MIB)
+        kept._limits = Limits(MIB, 60.0, MIB)
         assert await kept.value("grow", 1) == -1
-        kept._limits = Limits(2 * MIB, 5.0, MIB)
+        kept._limits = Limits(2 * MIB, 60.0, MIB)
         assert await kept.value("grow", 16) == 16
         assert await kept.value("grow", 1) == -1
 
