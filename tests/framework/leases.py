@@ -15,7 +15,6 @@ from hibana_server.domain.tiers import Tier
 from hibana_server.services.targets import Function
 from tests.framework.guests import LIMITS, Bench, artifact, described
 
-
 PATIENCE = replace(LIMITS, timeout=60.0)
 """A guest that takes long has what others leave of a busy machine."""
 
