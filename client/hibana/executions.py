@@ -75,7 +75,7 @@ class ExecutionCalls:
             limits=convert.call_limits(timeout, memory),
             request_id=request_id,
             sensitive_input=sensitive_input,
-            files=_files(files),
+            files=input_files(files),
             outputs=outputs,
         )
         connection = self._connection
@@ -131,7 +131,7 @@ class ExecutionCalls:
             limits=convert.call_limits(timeout, memory),
             request_id=request_id,
             sensitive_input=sensitive_input,
-            files=_files(files),
+            files=input_files(files),
             outputs=outputs,
         )
         connection = self._connection
@@ -171,7 +171,7 @@ class ExecutionCalls:
             limits=convert.call_limits(timeout, memory),
             request_id=request_id or new_request_id(),
             sensitive_input=sensitive_input,
-            files=_files(files),
+            files=input_files(files),
             outputs=outputs,
         )
         connection = self._connection
@@ -251,7 +251,8 @@ class ExecutionCalls:
         return Listing(fetch)
 
 
-def _files(given: Mapping[str, bytes] | None) -> list[executor_pb2.InputFile]:
+def input_files(given: Mapping[str, bytes] | None) -> list[executor_pb2.InputFile]:
+    """Make messages of files."""
     return [executor_pb2.InputFile(name=name, data=data) for name, data in (given or {}).items()]
 
 

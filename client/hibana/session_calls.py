@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from hibana import convert
 from hibana.connection import Connection
+from hibana.executions import input_files
 from hibana.sessions import Session
 from hibana.signatures import Signatures
 from hibana.v1 import executor_pb2
@@ -20,7 +21,7 @@ class SessionCalls:
     _connection: Connection
     _signatures: Signatures
 
-    def session(
+    def session(  # noqa: PLR0913 - as many as a session has fields
         self,
         ref: str,
         *,
@@ -31,6 +32,8 @@ class SessionCalls:
         memory: int | None = None,
         idle_timeout: float | None = None,
         sensitive_input: bool = False,
+        files: Mapping[str, bytes] | None = None,
+        outputs: Sequence[str] = (),
         timeout: float = SESSION_TIMEOUT,
     ) -> Session:
         """Keep one instance of a module for several calls: `async with client.session("user/x") as session`.
@@ -39,6 +42,7 @@ class SessionCalls:
         costs a fraction of as many `run`. `guest_time` bounds the seconds that all calls run together (with `fresh`:
         each of them), `memory` the instance's bytes; both only lower what is granted. `idle_timeout`: seconds without
         a call after which the session ends, at most 60. `timeout`: seconds that it may be open.
+        `files` and `outputs` are as for `run`, for the one instance; what it leaves is in `Session.files` at the end.
         """
         opening = executor_pb2.SessionOpen(
             module=ref,
@@ -48,6 +52,8 @@ class SessionCalls:
             fresh_instance_per_call=fresh,
             batch_answers=True,
             sensitive_input=sensitive_input,
+            files=input_files(files),
+            outputs=outputs,
         )
         if idle_timeout is not None:
             opening.idle_timeout.CopyFrom(convert.duration(idle_timeout))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -15,7 +15,7 @@ from hibana import convert, errors
 from hibana import events as ev
 from hibana.connection import Connection, Retry, Tries, new_request_id
 from hibana.event_messages import simple, started
-from hibana.execution_types import Outcome
+from hibana.execution_types import Outcome, OutputFile
 from hibana.executions import START
 from hibana.json_messages import build_list, read_list
 from hibana.session_types import CallResult, SessionEvent
@@ -73,6 +73,7 @@ class Session:
         self._last_id = 0
         self._started: ev.Started | None = None
         self._result: ev.Result | None = None
+        self._left: dict[str, bytearray] = {}
         self._failed: errors.HibanaError | None = None
         self._events: asyncio.Queue[SessionEvent | None] | None = None
         self._request_id = new_request_id()
@@ -123,6 +124,15 @@ class Session:
     def result(self) -> ev.Result | None:
         """Return how the session ended; None while it has not."""
         return self._result
+
+    @property
+    def files(self) -> Mapping[str, OutputFile]:
+        """Return the files that were asked for and that the instance left, by name; empty until the session ended."""
+        told = self._result.files if self._result else ()
+        return {
+            each.name: OutputFile(each.name, each.size_bytes, each.sha256, bytes(self._left.get(each.name, b"")))
+            for each in told
+        }
 
     # ------------------------------------------------------------ calls
 
@@ -324,6 +334,8 @@ class Session:
         if one is not None and kind in {"stdout", "stderr"}:
             held = one.stdout if kind == "stdout" else one.stderr
             held += (event.stdout if kind == "stdout" else event.stderr)[: max(0, OUTPUT_BYTES - len(held))]
+        if kind == "file":
+            self._left.setdefault(event.file.name, bytearray()).extend(event.file.data)
         if told is not None:
             await self._tell(call_id, told)
 
@@ -344,7 +356,7 @@ class Session:
             usage=convert.usage(result.usage),
             stdout_bytes=result.stdout_bytes,
             stderr_bytes=result.stderr_bytes,
-            files=(),
+            files=convert.files(result.files),
         )
         if call_id == 0:
             self._result = told

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import inspect
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
@@ -22,6 +22,7 @@ from hibana.background import BackgroundLoop
 from hibana.client import Client
 from hibana.errors import HibanaError
 from hibana.events import Event, Result
+from hibana.execution_types import OutputFile
 from hibana.executions import START
 from hibana.listing import Listing, Page
 from hibana.session_types import CallResult, SessionEvent
@@ -113,6 +114,11 @@ class SyncSession:
     def result(self) -> Result | None:
         """Return how the session ended; None while it has not."""
         return self._session.result
+
+    @property
+    def files(self) -> Mapping[str, OutputFile]:
+        """Return the files that were asked for and that the instance left; empty until the session ended."""
+        return self._session.files
 
     def call(
         self, function: str = START, *args: Any, timeout: float | None = None, memory: int | None = None

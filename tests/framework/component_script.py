@@ -262,7 +262,8 @@ def guest(version: str = "0.2.0") -> bytes:
           (global.set $top (i32.add (local.get $at) (local.get 3)))
           (if (i32.gt_u (global.get $top) (i32.const {_PAGES * 65536})) (then unreachable))
           (local.get $at))
-        (func (export "top") (result i32) (global.get $top)))
+        (func (export "top") (result i32) (global.get $top))
+        (func (export "reset") (global.set $top (i32.const {_BASE}))))
       (core instance $libc (instantiate $libc))
       (alias core export $libc "memory" (core memory $memory))
       (alias core export $libc "realloc" (core func $realloc))
@@ -270,6 +271,7 @@ def guest(version: str = "0.2.0") -> bytes:
       (core module $m
         (import "l" "memory" (memory {_PAGES}))
         (import "l" "top" (func $top (result i32)))
+        (import "l" "reset" (func $reset))
         {imports}
         (func $argument (param $at i32) (result i64)
           (local $depth i64) (local $value i64)
@@ -296,6 +298,7 @@ def guest(version: str = "0.2.0") -> bytes:
             (br $more)))
           (i32.store (i32.const 0) (local.get $at))
           (i32.store (i32.const 4) (i32.sub (call $top) (local.get $at)))
+          (call $reset)
           (i32.const 0)))
       (core instance $i (instantiate $m (with "l" (instance $libc)) (with "h" (instance
         {" ".join(f'(export "{name}" (func ${name}))' for name in CALLED)}))))

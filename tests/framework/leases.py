@@ -96,6 +96,9 @@ class KeptComponent:
         """Take what freeing took."""
         self.at_end = usage
 
+    def left(self, sizes: tuple[int, ...], *, whole: bool) -> None:
+        """Nothing to do: no files are asked for."""
+
     def over(self, outcome: Outcome | None) -> None:
         """Take note of the end; a call that ran was cut off."""
         if outcome is not None:

@@ -98,7 +98,8 @@ PLACES: dict[str, tuple[type[Message], str]] = {
 
 def _refuses_something(name: str, field: str) -> bool:
     kind, path = PLACES[name]
-    for value in ("\0", "x" * 500_000, -1, 2**40, 99, b"x" * 5_000_000, ["\0"], {"\0": "\0"}, {"seconds": -1}):
+    bad = ("\0", "x" * 500_000, -1, 2**40, 99, b"x" * 5_000_000, ["\0"], {"\0": "\0"}, {"seconds": -1})
+    for value in (*bad, [{"name": "\0"}]):
         request = kind()
         inner: Any = request
         for part in path.split("."):
@@ -107,6 +108,8 @@ def _refuses_something(name: str, field: str) -> bool:
             place = getattr(inner, field)
             if isinstance(value, dict) and hasattr(place, "DESCRIPTOR"):
                 place.CopyFrom(type(place)(**value))
+            elif isinstance(value, list) and isinstance(value[0], dict):
+                place.add(**value[0])
             elif isinstance(value, list):
                 place.extend(value)
             elif isinstance(value, dict):

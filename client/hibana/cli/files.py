@@ -1,4 +1,4 @@
-"""Files that `hibana run` gives to a guest and takes from it."""
+"""Files that `hibana run` and `hibana session` give to a guest and take from it."""
 
 from __future__ import annotations
 

@@ -518,6 +518,8 @@ class SessionOpen(_message.Message):
     FRESH_INSTANCE_PER_CALL_FIELD_NUMBER: _builtins.int
     BATCH_ANSWERS_FIELD_NUMBER: _builtins.int
     SENSITIVE_INPUT_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    OUTPUTS_FIELD_NUMBER: _builtins.int
     module: _builtins.str
     """As in ExecuteRequest."""
     fresh_instance_per_call: _builtins.bool
@@ -548,6 +550,18 @@ class SessionOpen(_message.Message):
         service is configured otherwise.
         """
 
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputFile]:
+        """As in ExecuteRequest, for the one instance: its directory lives as long as it does. Not with
+        `fresh_instance_per_call`.
+        """
+
+    @_builtins.property
+    def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in ExecuteRequest. They are told as `file` events of call 0 when the instance has ended, before the result of
+        call 0. An instance that had to be killed leaves none.
+        """
+
     def __init__(
         self,
         *,
@@ -559,10 +573,12 @@ class SessionOpen(_message.Message):
         fresh_instance_per_call: _builtins.bool = ...,
         batch_answers: _builtins.bool = ...,
         sensitive_input: _builtins.bool = ...,
+        files: _abc.Iterable[Global___InputFile] | None = ...,
+        outputs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["idle_timeout", b"idle_timeout", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["argv", b"argv", "batch_answers", b"batch_answers", "env", b"env", "fresh_instance_per_call", b"fresh_instance_per_call", "idle_timeout", b"idle_timeout", "limits", b"limits", "module", b"module", "sensitive_input", b"sensitive_input"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["argv", b"argv", "batch_answers", b"batch_answers", "env", b"env", "files", b"files", "fresh_instance_per_call", b"fresh_instance_per_call", "idle_timeout", b"idle_timeout", "limits", b"limits", "module", b"module", "outputs", b"outputs", "sensitive_input", b"sensitive_input"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hibana_server.domain.executions import Limits, Outcome, Output, RunEnd, Usage
+from hibana_server.domain.files import Directory
 from hibana_server.domain.sandboxes import Artifact, TypedCall
 
 
@@ -31,6 +32,8 @@ class LeaseJob:
     """Whether every call gets an instance of its own."""
     memories: tuple[int, ...] | None = None
     """Of a component, as in `domain.sandboxes.Job`."""
+    directory: Directory | None = None
+    """Of the one instance, where it has one."""
 
 
 @dataclass(slots=True)
@@ -65,6 +68,12 @@ class LeaseSink(Protocol):
 
     def spent(self, usage: Usage) -> None:
         """Take note of what the guest used besides its calls: what freeing objects took when the lease was closed."""
+
+    def left(self, sizes: tuple[int, ...], *, whole: bool) -> None:
+        """Take the sizes of the wanted files, -1 for none, all of which came as output: once, before `over`.
+
+        `whole`: whether all that the guest left fit into the output limit. A guest that was killed leaves none.
+        """
 
     def over(self, outcome: Outcome | None) -> None:
         """Take note that the sandbox is gone, once: calls that were not answered have not begun, but for the first.

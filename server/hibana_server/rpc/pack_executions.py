@@ -71,12 +71,24 @@ def unpack_call(request: Request, deadline: float | None) -> Call:
     if request.env:
         call.env = dict(request.env)
     if request.files or request.outputs:
-        call.directory = Directory(tuple((file.name, file.data) for file in request.files), tuple(request.outputs))
+        call.directory = unpack_directory(request)
     if request.HasField("limits"):
         limits = request.limits
         call.timeout = unpack_seconds(limits.timeout) if limits.HasField("timeout") else None
         call.memory_bytes = limits.memory_bytes or None
     return call
+
+
+def unpack_directory(
+    request: executor_pb2.ExecuteRequest
+    | executor_pb2.InvokeRequest
+    | executor_pb2.StartExecutionRequest
+    | executor_pb2.SessionOpen,
+) -> Directory | None:
+    """Unpack files that are given and wanted; None where there are none."""
+    if not (request.files or request.outputs):
+        return None
+    return Directory(tuple((file.name, file.data) for file in request.files), tuple(request.outputs))
 
 
 def unpack_filter(request: executor_pb2.ListExecutionsRequest) -> ExecutionFilter:

@@ -19,6 +19,7 @@ from hibana_server.rpc.pack_executions import (
     output_event,
     pack_failure,
     started_event,
+    unpack_directory,
 )
 from hibana_server.rpc.pack_values import fill_result, unpack_arguments
 from hibana_server.rpc.times import unpack_seconds
@@ -42,6 +43,7 @@ def unpack_opening(message: executor_pb2.SessionOpen, caller: Caller, deadline: 
         idle_seconds=unpack_seconds(message.idle_timeout) if message.HasField("idle_timeout") else None,
         fresh=message.fresh_instance_per_call,
         sensitive_input=message.sensitive_input,
+        directory=unpack_directory(message),
         deadline=deadline,
     )
 

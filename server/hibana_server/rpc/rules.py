@@ -128,6 +128,11 @@ _WASI_INPUT: Mapping[str, Rule] = {
         total=128 * 1024,
     ),
 }
+_FILES: Mapping[str, Rule] = {
+    # What names must be is told by domain/files.py, together with how they get on with each other.
+    "files": each(MAX_FILES, message({"name": text(MAX_NAME_BYTES), "data": data(REQUEST_BYTES)})),
+    "outputs": each(MAX_OUTPUTS, text(MAX_NAME_BYTES)),
+}
 _ARGUMENTS = few("values", _MAX_ARGUMENTS)
 """Their number is bounded before anything looks at them; functions have a tenth of it."""
 _CALL: Mapping[str, Rule] = {
@@ -140,9 +145,7 @@ _CALL: Mapping[str, Rule] = {
     "limits": _CALL_LIMITS,
     "request_id": _REQUEST_ID,
     "sensitive_input": ANYTHING,
-    # What names must be is told by domain/files.py, together with how they get on with each other.
-    "files": each(MAX_FILES, message({"name": text(MAX_NAME_BYTES), "data": data(REQUEST_BYTES)})),
-    "outputs": each(MAX_OUTPUTS, text(MAX_NAME_BYTES)),
+    **_FILES,
 }
 _PAGE: Mapping[str, Rule] = {"page_size": _PAGE_SIZE, "page_token": _PAGE_TOKEN}
 _QUOTA: Mapping[str, Rule] = {
@@ -210,6 +213,7 @@ _TABLE: dict[type[Message], Mapping[str, Rule]] = {
             {
                 "module": _REFERENCE,
                 **_WASI_INPUT,
+                **_FILES,
                 "limits": _CALL_LIMITS,
                 "idle_timeout": duration(0, 60),
                 "fresh_instance_per_call": ANYTHING,

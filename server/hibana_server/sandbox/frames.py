@@ -117,6 +117,8 @@ class Open(msgspec.Struct, array_like=True, tag=2, frozen=True):
     """Whether every call gets an instance of its own; otherwise there is one, and stdin comes while it runs."""
     memories: tuple[int, ...] | None = None
     """Of a component, the most pages of each memory of an instance (`component_memory`); None for core modules."""
+    directory: Directory | None = None
+    """There where the one instance has one."""
 
 
 class Call(msgspec.Struct, array_like=True, frozen=True):
@@ -224,6 +226,15 @@ class Closed(msgspec.Struct, array_like=True, tag=9, frozen=True):
     cpu_ns: int = 0
 
 
+class Left(msgspec.Struct, array_like=True, tag=10, frozen=True):
+    """Worker to front, once, when the instance of a conversation with a private directory has ended."""
+
+    files: tuple[int, ...]
+    """As in `Done`."""
+    whole: bool
+    """Whether all that the guest left of them fit into the output limit."""
+
+
 class Broken(msgspec.Struct, array_like=True, tag=3, frozen=True):
     """Worker to front: a defect of the worker itself, which ends with this frame."""
 
@@ -242,7 +253,7 @@ class NewWorker(msgspec.Struct, array_like=True, frozen=True):
 
 
 ToWorker = Run | Open | Calls | Feed | Drop | Close
-FromWorker = Out | Done | Bulk | Loaded | Broken | Batch | Wants | Back | Closed
+FromWorker = Out | Done | Bulk | Loaded | Broken | Batch | Wants | Back | Closed | Left
 
 encoder: Final = msgspec.msgpack.Encoder()
 to_worker_decoder: Final[msgspec.msgpack.Decoder[ToWorker]] = msgspec.msgpack.Decoder(ToWorker)

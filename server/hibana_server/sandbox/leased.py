@@ -13,8 +13,10 @@ from hibana_server.domain.executions import Outcome, RunEnd, Usage
 from hibana_server.domain.leases import LeaseCall, LeaseJob, LeaseSink
 from hibana_server.domain.sandboxes import Claim
 from hibana_server.sandbox.answers import read_end, take_bulk
+from hibana_server.sandbox.file_answers import FileAnswers
 from hibana_server.sandbox.frames import (
     CLOSE_SECONDS,
+    FILE,
     HEADER,
     MAX_FROM_WORKER,
     Back,
@@ -29,16 +31,19 @@ from hibana_server.sandbox.frames import (
     Drop,
     Feed,
     FromWorker,
+    Left,
     Open,
     Out,
     Wants,
     pack,
 )
 from hibana_server.sandbox.output_pieces import Pieces, ProtocolError, decode_frame
-from hibana_server.sandbox.worker_process import LOAD_SECONDS, WorkerProcess, typed_frame
+from hibana_server.sandbox.worker_process import LOAD_SECONDS, WorkerProcess, directory_frame, typed_frame
 
 log = structlog.get_logger("hibana.sandbox")
 
+_DELIVERY_SECONDS = 10.0
+"""Time in which wanted files come: as many bytes as a guest may put out."""
 _GOOD_ENDS = frozenset({Outcome.OK, Outcome.EXIT})
 
 
@@ -75,6 +80,9 @@ class LeasedSandbox:
         """Whether the worker is not used again."""
         self._frees = not job.fresh and job.memories is not None
         """Whether there may be objects to free at the end."""
+        wanted = job.directory.outputs if job.directory is not None else ()
+        self._files = FileAnswers(wanted) if wanted else None
+        """There while wanted files have yet to come."""
         self._started = time.perf_counter_ns()
         limits, artifact = job.limits, job.artifact
         frame = pack(
@@ -91,6 +99,7 @@ class LeasedSandbox:
                 job.env,
                 job.fresh,
                 job.memories,
+                directory_frame(job.directory, limits),
             )
         )
         worker.lease(self, frame, job.start_timeout + LOAD_SECONDS)
@@ -135,11 +144,12 @@ class LeasedSandbox:
         """End the lease while no call is open."""
         if self._over or self._closing:
             return
-        if not self._opened or (self._spent and not self._frees):
+        if not self._opened or (self._spent and not self._frees and self._files is None):
             self._end(None)
         else:
             self._closing = True
-            self._worker.watch(CLOSE_SECONDS if self._frees else self._job.start_timeout)
+            seconds = CLOSE_SECONDS if self._frees else self._job.start_timeout
+            self._worker.watch(seconds if self._files is None else seconds + _DELIVERY_SECONDS)
             self._worker.send(pack(Close()))
 
     def kill(self, outcome: Outcome) -> None:
@@ -195,6 +205,9 @@ class LeasedSandbox:
             self._sink.hungry()
         elif isinstance(frame, Back):
             self._take_back(frame)
+        elif isinstance(frame, Left) and self._files is not None:
+            sizes, self._files = self._files.sizes(frame.files), None
+            self._sink.left(sizes, whole=frame.whole)
         elif isinstance(frame, Closed) and self._closing:
             self._take_closed(frame)
         elif isinstance(frame, Broken):
@@ -209,9 +222,12 @@ class LeasedSandbox:
         self._end(None)
 
     def _take_output(self, frame: Out, pieces: Pieces) -> None:
-        if self._opened and not self._sent and not (self._closing and self._frees):
+        if frame.stream == FILE and self._files is not None:
+            self._output_left -= pieces.add_file(self._files.take(frame))
+        elif self._opened and not self._sent and not (self._closing and self._frees):
             raise ProtocolError("output of no call")
-        self._output_left -= pieces.take_frame(frame)
+        else:
+            self._output_left -= pieces.take_frame(frame)
         if self._output_left < 0:
             raise ProtocolError("output beyond its limit")
 

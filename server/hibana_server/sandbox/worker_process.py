@@ -12,8 +12,9 @@ from typing import Protocol
 
 import structlog
 
+from hibana_server.domain import files
 from hibana_server.domain.alarms import Alarms
-from hibana_server.domain.executions import Failure, Outcome, Output, RunEnd, Usage
+from hibana_server.domain.executions import Failure, Limits, Outcome, Output, RunEnd, Usage
 from hibana_server.domain.sandboxes import Job, RunSink, TypedCall
 from hibana_server.domain.text import clean
 from hibana_server.domain.tiers import Tier
@@ -330,6 +331,11 @@ def typed_frame(given: TypedCall) -> Typed:
     return Typed(binding.convention.value, binding.parameters, binding.results, binding.forms, given.arguments)
 
 
+def directory_frame(directory: files.Directory | None, limits: Limits) -> Directory | None:
+    """Make what a worker is told of a private directory: a guest may write as much as it may put out."""
+    return None if directory is None else Directory(directory.files, directory.outputs, limits.output_bytes)
+
+
 def _run(job: Job, call: int) -> bytearray:
     limits, artifact = job.limits, job.artifact
     return pack(
@@ -350,8 +356,6 @@ def _run(job: Job, call: int) -> bytearray:
             job.stdin,
             None if job.typed is None else typed_frame(job.typed),
             None if job.memories is None else component(job.memories, limits.memory_bytes),
-            None
-            if job.directory is None
-            else Directory(job.directory.files, job.directory.outputs, limits.output_bytes),
+            directory_frame(job.directory, limits),
         )
     )

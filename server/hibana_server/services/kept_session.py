@@ -52,6 +52,7 @@ AHEAD = 64
 AHEAD_BYTES = 1024 * 1024
 _NOTICE_SECONDS = 0.1
 """Time in which a sandbox gives back a call that was cancelled and has not begun."""
+_FILES_LEFT_OUT = "output reached its limit before all wanted files were told; ask for fewer, or write less"
 _REFUSALS = frozenset({HANDLE_INVALID, HANDLES_FULL})
 _CALL_TEXT = 4096
 """Bytes of arguments, and of results, past which the record names those of one call instead of holding them."""
@@ -81,6 +82,9 @@ class KeptSession(Session):
         self._usage = Usage()
         self._kept_bytes = 0
         self._last_end: RunEnd | None = None
+        self._left: tuple[int, ...] = ()
+        self._left_out = False
+        """Whether wanted files did not fit into the output limit."""
         self._finishing: asyncio.Task[None] | None = None
         self._outbox.put(Begun(run.execution))
 
@@ -148,7 +152,9 @@ class KeptSession(Session):
             elif entry is not None and piece.stream is Stream.STDERR:
                 entry.stderr_bytes += len(piece.data)
             self._numbering.add((piece,))
-            self._outbox.put(Wrote(0 if entry is None else entry.asked.call_id, self._numbering.last, piece))
+            # Files are the session's, even where they come behind the call that ended it.
+            call_id = 0 if entry is None or piece.stream is Stream.FILE else entry.asked.call_id
+            self._outbox.put(Wrote(call_id, self._numbering.last, piece))
 
     def answered(self, ends: Sequence[tuple[LeaseCall, RunEnd]]) -> None:
         """Take ends of calls."""
@@ -176,6 +182,10 @@ class KeptSession(Session):
     def spent(self, usage: Usage) -> None:
         """Take note of what the guest used at its end."""
         self._add_usage(usage)
+
+    def left(self, sizes: tuple[int, ...], *, whole: bool) -> None:
+        """Take the sizes of the wanted files."""
+        self._left, self._left_out = sizes, not whole
 
     def over(self, outcome: Outcome | None) -> None:
         """Take note that the sandbox is gone."""
@@ -336,6 +346,8 @@ class KeptSession(Session):
     def _finish(self) -> None:
         """Answer what never ran, store the record, and tell the end."""
         outcome, failure = self._ending or (Outcome.LOST, None)
+        if self._left_out and outcome is Outcome.OK:
+            outcome, failure = Outcome.OUTPUT_LIMIT, Failure(message=_FILES_LEFT_OUT)
         self._timer.cancel()
         while self._open:
             entry = self._open.popleft()
@@ -350,7 +362,8 @@ class KeptSession(Session):
                 self._tell_end(entry, not_run(CANCELLED) if entry.cancelled else _behind(outcome))
         self._make_room()
         self._account.end()
-        self._finishing = asyncio.get_running_loop().create_task(self._store(RunEnd(outcome, (), failure, self._usage)))
+        end = RunEnd(outcome, (), failure, self._usage, self._left)
+        self._finishing = asyncio.get_running_loop().create_task(self._store(end))
 
     async def _store(self, end: RunEnd) -> None:
         self._run.ended(end)

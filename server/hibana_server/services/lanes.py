@@ -141,6 +141,9 @@ class Lane:
     def spent(self, usage: Usage) -> None:
         """Nothing to do: what independent calls had is freed with their instances."""
 
+    def left(self, sizes: tuple[int, ...], *, whole: bool) -> None:
+        """Nothing to do: independent calls have no files."""
+
     def over(self, outcome: Outcome | None) -> None:
         """Take note that the sandbox is gone."""
         self._over = True

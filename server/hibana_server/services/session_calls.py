@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from hibana_server.domain.callers import Caller, Credentials
 from hibana_server.domain.errors import HibanaError
 from hibana_server.domain.executions import Execution, Failure, Outcome, Output, RunEnd
+from hibana_server.domain.files import Directory
 from hibana_server.domain.leases import LeaseCall
 from hibana_server.domain.values import Arguments, Value
 from hibana_server.services.run import Run
@@ -33,6 +34,8 @@ class Opening:
     fresh: bool = False
     """Whether every call gets an instance of its own."""
     sensitive_input: bool = False
+    directory: Directory | None = None
+    """Files of its instance; None where there are none."""
     deadline: float | None = None
     """When the RPC ends, on the clock of `time.monotonic`."""
     trace_id: str = ""

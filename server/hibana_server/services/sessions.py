@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from hibana_server.domain.errors import Exhausted
+from hibana_server.domain.errors import Exhausted, Invalid
 from hibana_server.domain.executions import NOTHING_KEPT, Cache, Execution, Input, Limits, State
 from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.domain.leases import LeaseJob
 from hibana_server.domain.modules import Module
-from hibana_server.services.calls import MIN_TIMEOUT, Call, check_input, effective_limits
+from hibana_server.services.calls import MIN_TIMEOUT, Call, check_input, effective_limits, entry_of
 from hibana_server.services.executions import Executions
 from hibana_server.services.fresh_session import FreshSession
 from hibana_server.services.kept_session import KeptSession
@@ -48,8 +48,10 @@ class Sessions:
         """
         executions = self._executions
         target, seen = await executions.target(opening.caller, opening.reference)
-        call = Call(opening.reference, argv=opening.argv, env=opening.env)
+        call = Call(opening.reference, argv=opening.argv, env=opening.env, directory=opening.directory)
         check_input(call, wasi=target.wasi)
+        if opening.fresh and opening.directory is not None:
+            raise Invalid.field("files", "are for sessions that keep their instance; send each call by Execute instead")
         if opening.fresh:
             session: Session = self._independent(opening, target, seen, await opening.check_credentials())
         else:
@@ -104,7 +106,9 @@ class Sessions:
 
     async def _keep(self, opening: Opening, target: Target, seen: int, limits: Limits, account: Account) -> KeptSession:
         executions, caller = self._executions, opening.caller
-        sandbox, artifact, cache = await executions.reserve(caller, target, limits.memory_bytes, None)
+        directory = opening.directory
+        memory = limits.memory_bytes + (0 if directory is None else directory.size() + limits.output_bytes)
+        sandbox, artifact, cache = await executions.reserve(caller, target, memory, None)
         run: Run | None = None
         session: KeptSession | None = None
         has_row = False
@@ -116,6 +120,8 @@ class Sessions:
             session = KeptSession(opening, target, seen, limits, self._bounds, executions, account, expires)
             execution = _execution(opening, target, limits, cache)
             run = Run(execution, (), session, executions, keep_events=False, head_bytes=0)
+            if directory is not None:
+                run.expects(directory.outputs)
             session.begin(run)
             executions.hold(run, target.module)
             has_row = await executions.begin(execution)
@@ -129,6 +135,7 @@ class Sessions:
                 tuple(opening.env.items()),
                 fresh=False,
                 memories=target.memories,
+                directory=directory,
             )
             session.leased(sandbox.lease(job, session))
         except BaseException:
@@ -199,4 +206,8 @@ def _execution(opening: Opening, target: Target, limits: Limits, cache: Cache | 
 def _input(opening: Opening, target: Target) -> Input:
     if opening.sensitive_input or target.module.sensitive_input:
         return NOTHING_KEPT
-    return Input(argv=opening.argv, env=dict(opening.env))
+    found = Input(argv=opening.argv, env=dict(opening.env))
+    if opening.directory is not None:
+        found.files = tuple(entry_of(name, data) for name, data in opening.directory.files)
+        found.outputs = opening.directory.outputs
+    return found

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.e2e.cli.conftest import Cli
+import wasmtime
+
+from tests.e2e.cli.conftest import GUESTS, Cli
 
 
 def lines(*told: Any) -> bytes:
@@ -61,3 +63,19 @@ def test_a_line_that_is_no_call_is_a_usage_error(cli: Cli) -> None:
 
 def test_a_refused_session_exits_with_3(cli: Cli) -> None:
     assert cli.run("session", "user/no-such", stdin=b"").returncode == 3
+
+
+def test_files_of_an_instance(cli: Cli) -> None:
+    text = (GUESTS / "session_files.wat").read_text("utf-8")
+    (cli.home / "files.wasm").write_bytes(bytes(wasmtime.wat2wasm(text)))
+    cli.ok("upload", "files.wasm", "--name", "session-files", "--version", "1.0.0")
+    (cli.home / "given.txt").write_bytes(b"given")
+    calls = lines({"call": "given"}, {"call": "note", "args": [65, 3]})
+    done = cli.run(
+        "session", "user/session-files", "--file", "in=given.txt", "--output-file", "out/notes=left.txt", stdin=calls
+    )
+    first, _, end = answers(done.stdout)
+    assert (first["values"], end["outcome"], done.returncode) == ([ord("g")], "ok", 0)
+    assert (cli.home / "left.txt").read_bytes() == b"AAA"
+    done = cli.run("session", "user/session-files", "--output-file", "missing", stdin=b"")
+    assert (done.returncode, b"missing" in done.stderr) == (1, True)

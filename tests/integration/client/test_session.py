@@ -96,3 +96,14 @@ def test_without_an_event_loop(server: Server, subject: str, guest: Callable[[st
             result = session.close()
         assert result is not None
         assert result.ok
+
+
+async def test_an_instance_has_files(client: hibana.Client, guest: Callable[[str], bytes]) -> None:
+    await client.upload(guest("session_files"), name="files", version="1.0.0")
+    async with client.session("user/files", files={"in": b"given"}, outputs=["out/notes", "none"]) as session:
+        assert (await session.call("given")).value == ord("g")
+        await session.call_many([("note", 65, 300_000), ("note", 66, 1)])
+        assert session.files == {}
+    assert set(session.files) == {"out/notes"}
+    assert session.files["out/notes"].data == b"A" * 300_000 + b"B"
+    assert session.files["out/notes"].size_bytes == 300_001

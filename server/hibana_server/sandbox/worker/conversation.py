@@ -23,6 +23,7 @@ from hibana_server.sandbox.frames import (
     Done,
     Drop,
     Feed,
+    Left,
     Open,
     ToWorker,
     Wants,
@@ -30,6 +31,7 @@ from hibana_server.sandbox.frames import (
 from hibana_server.sandbox.worker.call_state import CallState
 from hibana_server.sandbox.worker.channel import Channel, ChannelClosed
 from hibana_server.sandbox.worker.components.kept import KeptComponent
+from hibana_server.sandbox.worker.files.delivery import deliver
 from hibana_server.sandbox.worker.fresh_instances import FreshInstances
 from hibana_server.sandbox.worker.kept import Kept
 from hibana_server.sandbox.worker.kept_core import KeptCore
@@ -60,6 +62,9 @@ class Conversation:
         self._stdin = state.stdin = None if opened.fresh else Stdin(self._more_stdin)
         self._asked = False
         """Whether the front was asked for stdin and has not answered."""
+        self._state = state
+        self._directory = opened.directory if opened.directory and opened.directory.outputs else None
+        """There while wanted files have yet to be sent."""
         self._kept = _kept(runner, channel, opened, state)
         if not opened.fresh:
             runner.linker.state = state
@@ -103,6 +108,7 @@ class Conversation:
         if kept.over:
             with self._lock:
                 self._waiting.clear()
+            self._deliver()
             self._channel.flush(over=True)
         return took
 
@@ -159,7 +165,14 @@ class Conversation:
         finally:
             runner.deadline.disarm()
         runner.linker.state = None
+        self._deliver()
         self._channel.send(Closed(time.perf_counter_ns() - started, time.process_time_ns() - cpu_started))
+
+    def _deliver(self) -> None:
+        """Send the wanted files of an instance that has ended, once."""
+        directory, self._directory = self._directory, None
+        if directory is not None:
+            self._channel.send(Left(*deliver(directory, self._state)))
 
     def _more_stdin(self, seconds: float) -> bool:
         """Wait for more of stdin while the guest waits for it; False when the time was over before."""

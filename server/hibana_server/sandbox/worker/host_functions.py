@@ -146,6 +146,14 @@ def _read(state: CallState, memory: GuestMemory, arguments: list[Any]) -> int:
     return code
 
 
+def _read_beside_files(state: CallState, memory: GuestMemory, arguments: list[Any]) -> int:
+    """Read from a file, or from stdin that comes while the guest runs."""
+    files = state.files
+    if files is not None and files.is_stdin(arguments[0] & 0xFFFFFFFF):
+        return _read(state, memory, [0, *arguments[1:]])
+    return FILE_FUNCTIONS["fd_read"](state, memory, arguments)
+
+
 _STREAMS: dict[tuple[str, str], HostFunction] = {(WASI_MODULE, "fd_read"): _read}
 """What takes the place of the engine's own where stdin comes while the guest runs."""
 
@@ -168,7 +176,7 @@ class Linker:
         # guests choose its names.
         self._functions: dict[int, tuple[HostFunction, FunctionType]] = {}
         self._numbers: dict[tuple[str, str, FunctionType], int] = {}
-        self._file_numbers: dict[str, int] = {}
+        self._file_numbers: dict[HostFunction, int] = {}
         self._last = 0
         self._trampoline = ffi.wasmtime_func_callback_t(self._enter)
 
@@ -192,7 +200,7 @@ class Linker:
             own = _FUNCTIONS | _STREAMS if streams else _FUNCTIONS
             self._define_all(linker, imports, host_functions, granted, glue, own)
             if files:
-                self._define_files(linker, imports)
+                self._define_files(linker, imports, {"fd_read": _read_beside_files} if streams else {})
             return Linked(linker.instantiate_pre(module), wasi, frozenset(granted), tuple(glue))
         except BaseException:
             self.forget(glue)
@@ -234,15 +242,17 @@ class Linker:
                 continue
             self._define(linker, each.module, name, kind, number)
 
-    def _define_files(self, linker: wasmtime.Linker, imports: list[wasmtime.ImportType]) -> None:
+    def _define_files(
+        self, linker: wasmtime.Linker, imports: list[wasmtime.ImportType], instead: Mapping[str, HostFunction]
+    ) -> None:
         for each in imports:
             name, kind = each.name or "", each.type
-            function = FILE_FUNCTIONS.get(name)
+            function = instead.get(name) or FILE_FUNCTIONS.get(name)
             if each.module != WASI_MODULE or function is None or not isinstance(kind, wasmtime.FuncType):
                 continue
-            number = self._file_numbers.get(name)
+            number = self._file_numbers.get(function)
             if number is None:
-                number = self._file_numbers[name] = self._add(function, WASI_FUNCTIONS[name])
+                number = self._file_numbers[function] = self._add(function, WASI_FUNCTIONS[name])
             self._define(linker, each.module, name, kind, number)
 
     def _add(self, function: HostFunction, signature: FunctionType) -> int:

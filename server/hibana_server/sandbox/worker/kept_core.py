@@ -17,6 +17,7 @@ from hibana_server.sandbox.worker.conventions.ends import FailedError, MissingEr
 from hibana_server.sandbox.worker.conventions.handles import Handles
 from hibana_server.sandbox.worker.conventions.instance import Instance
 from hibana_server.sandbox.worker.engine import MEMORIES, TABLE_ELEMENTS, TABLES
+from hibana_server.sandbox.worker.files.descriptors import open_directory
 from hibana_server.sandbox.worker.host_functions import LinkRefused
 from hibana_server.sandbox.worker.module_cache import Function, LoadedModule
 from hibana_server.sandbox.worker.native import MEMORY_KIND, Failure, failure, ffi
@@ -65,10 +66,13 @@ class KeptCore:
         if loaded.wasi:
             # The module again, linked so that reading stdin waits for what has yet to come.
             try:
-                self._linked = runner.linker.link(loaded.module, opened.host_functions, streams=True).pre
+                files = opened.directory is not None
+                self._linked = runner.linker.link(loaded.module, opened.host_functions, streams=True, files=files).pre
             except (LinkRefused, wasmtime.WasmtimeError) as refused:
                 return self._ended(End(Outcome.LOST, message=clean(f"the module could not be linked: {refused}", 512)))
             pre = self._linked.ptr()
+        if opened.directory is not None:
+            state.files = open_directory(opened.directory, b"", state.write)
         self._store, self._context = runner.store(opened.memory_bytes)
         if loaded.wasi:
             set_wasi(self._context, state, opened.program, opened.argv, opened.env, b"")

@@ -12,7 +12,7 @@ import wasmtime
 
 from hibana_server.domain.executions import Outcome
 from hibana_server.domain.text import clean
-from hibana_server.sandbox.frames import Bulk, Directory, Done, Loaded, Out, Run, Typed
+from hibana_server.sandbox.frames import Bulk, Done, Loaded, Out, Run, Typed
 from hibana_server.sandbox.worker.call_state import CallState
 from hibana_server.sandbox.worker.components.loaded import LoadedComponent
 from hibana_server.sandbox.worker.components.running import ComponentRunner
@@ -21,6 +21,7 @@ from hibana_server.sandbox.worker.conventions.ends import FailedError
 from hibana_server.sandbox.worker.conventions.instance import Instance
 from hibana_server.sandbox.worker.deadline import Deadline
 from hibana_server.sandbox.worker.engine import MEMORIES, TABLE_ELEMENTS, TABLES, Engines
+from hibana_server.sandbox.worker.files.delivery import deliver
 from hibana_server.sandbox.worker.files.descriptors import open_directory
 from hibana_server.sandbox.worker.host_functions import Linker, LinkRefused
 from hibana_server.sandbox.worker.module_cache import START_FUNCTIONS, Function, LoadedModule, ModuleCache
@@ -99,7 +100,8 @@ class Runner:
             end, memory = self.call_once(call, state, cpu_started)
             wall, cpu = time.perf_counter_ns() - started, time.process_time_ns() - cpu_started
             if job.directory is not None:
-                files, end = _deliver(job.directory, state, end)
+                files, whole = deliver(job.directory, state)
+                end = end if whole or end.outcome is not Outcome.OK else output_limit()
         self._send(
             Done(
                 job.call,
@@ -316,21 +318,6 @@ class Runner:
             # Whatever the guest made of the error code: exit, trap, or return as if nothing had happened.
             return output_limit()
         return from_trap(failed, seen) if isinstance(failed, wasmtime.Trap) else from_error(failed, seen)
-
-
-def _deliver(directory: Directory, state: CallState, end: End) -> tuple[tuple[int, ...], End]:
-    """Send the wanted files, however the guest ended; what passes the output limit makes that the end."""
-    sizes, files = [], state.files
-    for place, name in enumerate(directory.outputs):
-        file = None if files is None else files.tree.output(name)
-        if file is None:
-            sizes.append(-1)
-        elif state.send_file(place, file.data):
-            sizes.append(file.size)
-        else:
-            sizes.append(-1)
-            end = output_limit() if end.outcome is Outcome.OK else end
-    return tuple(sizes), end
 
 
 def _not_loaded(error: Exception, path: str) -> End:

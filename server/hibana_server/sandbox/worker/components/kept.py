@@ -74,7 +74,9 @@ class KeptComponent:
         self._store, self._context = components.store(component(self._memories, opened.memory_bytes))
         if loaded.wasi:
             set_wasi(self._context, state, opened.program, opened.argv, opened.env, b"")
-        failed = components.instantiate(loaded, self._context, ctypes.byref(self._instance))
+        directory = opened.directory
+        linker = None if directory is None else components.open_files(directory, b"", state)
+        failed = components.instantiate(loaded, self._context, ctypes.byref(self._instance), linker)
         if failed is not None or exceeded(state):
             return self._explain(failed, opened.timeout, started=False, wants_results=False)
         self._resources = Resources(self._context)
@@ -125,6 +127,7 @@ class KeptComponent:
             resources.close()
         self.over = True
         ffi.wasmtime_store_delete(store)
+        self._components.close_files()
 
     # ------------------------------------------------------------ inside
 

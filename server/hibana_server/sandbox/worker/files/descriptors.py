@@ -65,6 +65,11 @@ class Files:
             raise Refused(codes.BADF)
         return found
 
+    def is_stdin(self, number: int) -> bool:
+        """Tell whether a number is that of stdin."""
+        found = self._open.get(number)
+        return isinstance(found, Stream) and found.number == 0
+
     def opened(self, number: int) -> Opened:
         """Return an open file or directory. Raises Refused(BADF; SPIPE for a stream)."""
         found = self.any(number)
