@@ -159,3 +159,22 @@ async def test_what_a_component_inside_cannot_pass_in_a_second_way_keeps_its_own
 def test_nothing_is_added_where_there_are_no_bytes() -> None:
     assert added(wasm(ECHO), "text") == []
     assert added(wasm(ECHO), "bytes") == ["call", "room", "put", "get", "view"]
+
+
+IMPORTED = """(component
+  (import "wasi:io/streams@0.2.0" (instance $s (export "input-stream" (type (sub resource)))))
+  (alias export $s "input-stream" (type $in))
+  (core module $m (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 64))
+    (func (export "f") (param i32 i32 i32) (result i32) (local.get 2))
+    (func (export "g") (param i32 i32) (result i32) (local.get 1)))
+  (core instance $i (instantiate $m))
+  (func (export "f") (param "in" (borrow $in)) (param "data" (list u8)) (result u32)
+    (canon lift (core func $i "f") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
+  (func (export "g") (param "data" (list u8)) (result u32)
+    (canon lift (core func $i "g") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"""
+
+
+async def test_bytes_beside_resources_of_others_are_no_trouble(bench: Bench) -> None:
+    assert added(wat(IMPORTED), "f")
+    assert await bench.result(wat(IMPORTED), "", "g", bytes(100)) == 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.framework.components import NUMBERS, THING, echo, kebab
 from tests.framework.guests import MIB, Bench, wasm
 from tests.framework.leases import KeptComponent
 from tests.framework.wasm import wat
+from tests.integration.sandbox.test_component_bytes import added
 from tests.unit.test_domain_wit import same
 
 _REPLACED = frozenset({"u64", "u32", "s64", "s16", "char", "bool"})
@@ -93,6 +95,28 @@ async def test_handles_in_each_place_come_back(bench: Bench, type_: str, value: 
 
 
 RESOURCES = "component_resources"
+WHOLE = random.Random(0).randbytes(3_000_000)
+
+
+async def test_a_method_takes_bytes_as_a_whole(bench: Bench) -> None:
+    assert added(wasm(RESOURCES), "[method]counter.feed")
+    async with KeptComponent(bench, wasm(RESOURCES)) as kept:
+        counter = await kept.value("counter.new", 1)
+        assert await kept.value("counter.feed", counter, WHOLE) == 1 + len(WHOLE)
+        assert await kept.value("counter.feed", counter, b"") == 1 + len(WHOLE)
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"),
+    [
+        ("tuple<own<thing>, list<u8>>", [0, WHOLE]),
+        ("list<tuple<option<own<thing>>, list<u8>>>", [[[0], b"a"], [None, b""], [[0], bytes(200_000)]]),
+        ("result<record { data: list<u8>, thing: own<thing> }, own<thing>>", [False, {"data": b"abc", "thing": 0}]),
+    ],
+)
+async def test_bytes_beside_handles_pass_as_a_whole(bench: Bench, type_: str, value: Any) -> None:
+    assert added(echo(read_type(type_)), "echo")
+    await check(bench, read_type(type_), value)
 
 
 async def test_a_handle_twice_in_one_value_is_refused_alone(bench: Bench) -> None:

@@ -11,6 +11,7 @@ import wasmtime
 from wasmtime import component
 
 from hibana_server.sandbox.compiler.component_types import NotSpelledError
+from hibana_server.sandbox.shapes.component import PREFIX
 
 MAX_RESOURCES = 256
 """Resources of a component that have names here: each is compared with the others."""
@@ -60,6 +61,8 @@ class Resources:
 def _resources(engine: wasmtime.Engine, items: Mapping[str, Any]) -> Iterator[tuple[str, str, component.ResourceType]]:
     """Yield resources with the interface that they are in, which may be none, and their names there."""
     for name, item in items.items():
+        if name.startswith(PREFIX):
+            continue  # not the component's own
         kind = item.ty
         if isinstance(kind, component.ResourceType):
             yield "", name, kind

@@ -14,8 +14,7 @@ the component gets, behind everything that it has by itself,
 Pieces pass through a small memory of their own, since a component's allocator may know no more than it was needed for.
 Nothing that was there changes: sections are appended, and numbers go on where they ended. A function of a component
 inside, as wac and `wasm-tools compose` put them there, gets its second way in that one, which is then aliased. A
-function that cannot be followed to its core function (types of other interfaces, handles, components three deep) stays
-as it is.
+function that cannot be followed to its core function (types of other interfaces, components three deep) stays as it is.
 """
 
 from __future__ import annotations
@@ -272,6 +271,12 @@ class _Writer:
         items = [None if item is None else self._value(item) for item in type_.items]
         present = [item for item in items if item is not None]
         match type_.kind:
+            case "own" | "borrow":
+                self._export(f"{PREFIX}{self._names}", b"\3" + _number(int(type_.names[0])))
+                self._names += 1
+                self._types += 1
+                code = b"\x69" if type_.kind == "own" else b"\x68"
+                return _place(self._define(code + _number(self._types - 1)))
             case "bytes":
                 return _place(self._define(b"\x70\x7d"))
             case "list" | "option":

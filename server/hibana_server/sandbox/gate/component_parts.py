@@ -20,6 +20,7 @@ from hibana_server.sandbox.gate.component_types import (
     TYPE,
     Defined,
     UnreadError,
+    elsewhere,
     read_types,
     skip_description,
 )
@@ -287,7 +288,7 @@ def _outer(parts: Parts, sort: int, levels: int, number: int) -> bool:
     elif sort == COMPONENT_SORT and number < len(around.components):
         parts.components.append(around.components[number])
     elif sort == TYPE and number < len(around.types):
-        parts.types.append(around.types[number])
+        parts.types.append(around.types[number] if around is parts else elsewhere(around.types[number]))
     else:
         return False
     return True

@@ -1,6 +1,7 @@
 """Read the type section of a component as far as functions over plain values go.
 
-What the reader does not know is None, and so is everything made of it. Nothing is refused here: that is the
+Handles have the place of their resource for a name. What the reader does not know is None, and so is everything made of
+it. Nothing is refused here: that is the
 compiler's business. Types are rebuilt from this to call functions faster (`component_bytes`), not to call them at all.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hibana_server.domain.wit import MAX_DEPTH, MAX_NAMES, Type
+from hibana_server.domain.wit_handles import mentions_handles
 from hibana_server.sandbox.gate.reader import Reader
 
 _PRIMITIVES = {
@@ -31,6 +33,18 @@ class FunctionType:
 
 Defined = Type | FunctionType | None
 """A type of the section; None for one that is not read."""
+
+
+def elsewhere(defined: Defined) -> Defined:
+    """Return a type as a component inside knows it: places of resources mean others there."""
+    if defined is None:
+        return None
+    whole = defined if isinstance(defined, Type) else Type("tuple", tuple(item for item in _types_of(defined)))
+    return None if mentions_handles(whole) else defined
+
+
+def _types_of(function: FunctionType) -> list[Type]:
+    return [type_ for _, type_ in function.parameters] + ([function.result] if function.result else [])
 
 
 class UnreadError(Exception):
@@ -133,8 +147,7 @@ def _compound(code: int, reader: Reader, types: list[Defined]) -> Type | None:  
             (ok, ok_known), (error, error_known) = _maybe(reader, types), _maybe(reader, types)
             return Type("result", (ok, error)) if ok_known and error_known else None
         case 0x69 | 0x68:
-            reader.u32()
-            return None
+            return Type("own" if code == 0x69 else "borrow", (), (str(reader.u32()),))
         case _:
             raise UnreadError
 
