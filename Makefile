@@ -51,7 +51,7 @@ serve: setup ## Keep a server running on this machine and print how to call it; 
 
 .PHONY: test
 test: setup ## Run the tests in JOBS (2) processes; ARGS go to pytest, as in ARGS='-k gate'
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 ##@ While changing things
 

@@ -120,8 +120,19 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{marker}: needs {need.what} ({need.enable})")
 
 
+LONG_FIRST = ("e2e/durability", "integration/compile", "hostile", "e2e", "interop", "integration")
+"""Where tests take long, longest first: of several processes none shall begin the longest file at the end."""
+
+
+def rank(item: pytest.Item) -> int:
+    """Return the place of a test's folder among those that take long; the others come after them."""
+    folder = item.path.parent.as_posix() + "/"
+    return next((place for place, long in enumerate(LONG_FIRST) if f"/tests/{long}/" in folder), len(LONG_FIRST))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests whose need this machine lacks."""
+    """Put what takes long first, and skip the tests whose need this machine lacks."""
+    items.sort(key=rank)
     asked = {marker for marker in NEEDS if any(item.get_closest_marker(marker) for item in items)}
     lacking = {marker: need for marker, need in NEEDS.items() if marker in asked and not need.present()}
     for item in items:
