@@ -33,8 +33,19 @@ def test_an_export_keeps_its_buffer_and_tells_of_it() -> None:
 
 
 def test_a_name_of_any_kind_is_kept_whole() -> None:
-    buffer = Buffer("a b 7", 16384, 32)
-    assert read_buffer(buffer.form()) == buffer
+    for buffer in (Buffer("a b 7", 16384, 32), Buffer("a:1 b 7", 16384, 32, 4), Buffer("1:2", 1, 0, 1)):
+        assert read_buffer(buffer.form()) == buffer
+
+
+def test_what_was_stored_before_parameters_had_sizes_is_read() -> None:
+    assert read_buffer("16384 32 Hash_GetBuffer") == Buffer("Hash_GetBuffer", 16384, 32)
+
+
+def test_a_parameter_may_have_a_size() -> None:
+    export = typed("buffer where: 64\nnothing: func(key: list<u8, 32>)", "nothing")
+    assert [each.type for each in export.parameters] == ["list<u8>"]
+    assert read_buffer(export.form) == Buffer("where", 64, 0, 32)
+    assert export.note.endswith("; it takes 32 of them")
 
 
 def test_numbers_need_no_buffer() -> None:
@@ -75,7 +86,10 @@ REFUSED = [
     ("buffer where: 64 nothing: func(a: string) -> string", "(i32) -> (i32), and the module has (i32) -> ()"),
     ("buffer where: 64 says: func(a: s32) -> list<u8, 4>", "(i32) -> (), and the module has (i32) -> (i32)"),
     ("buffer where: 64 sum: func() -> list<s32, 4>", "'>' is missing"),
-    ("buffer where: 64 nothing: func(a: list<u8, 4>)", "'>' is missing"),
+    ("buffer where: 64 nothing: func(a: list<u8, 65>)", "its parameter of 65 bytes is longer than the buffer of 64"),
+    ("buffer where: 64 nothing: func(a: list<u8, 0>)", "'0' is no number of bytes from 1"),
+    ("nothing: func(a: list<u8, 4>)", "list<u8, 4> needs a line `buffer NAME: SIZE` before it"),
+    ("buffer where: 64 two: func(a: list<u8, 4>, b: list<u8, 4>)", "one string or list<u8> at a time"),
 ]
 
 

@@ -213,6 +213,48 @@ def test_classes_are_typed_by_what_they_have() -> None:
     assert found["g"].callable
 
 
+def test_fields_may_be_missing_and_have_accessors() -> None:
+    text = """
+      export interface Options { level?: number; on?(event: string): void; inner?: { deep?: string } }
+      export class Point {
+        free(): void;
+        x?: number;
+        name?: string;
+        'quoted name'?: string;
+        label?(): string;
+        get ratio(): number | undefined;
+        set ratio(value: number | null | undefined);
+        static get origin(): Point;
+        static set origin(value: Point);
+        near?: Point;
+        scale(by?: number, text?: string): void;
+      }
+      export function f(a: string, ...rest: any[]): void;
+    """
+    module = BINDGEN + MEMORY + function("f", "i32 i32 i32 -> ") + function("point_scale", "i32 f64 i32 i32 -> ")
+    module += function("__wbg_get_point_x", "i32 -> f64") + function("__wbg_set_point_x", "i32 f64 -> ")
+    module += function("__wbg_get_point_name", "i32 -> i32 i32") + function("__wbg_set_point_name", "i32 i32 i32 -> ")
+    module += function("point_ratio", "i32 i32 -> ") + function("point_set_ratio", "i32 i32 f64 -> ")
+    module += function("__wbg_set_point_near", "i32 i32 -> ") + function("point_origin", " -> i32")
+    found = {export.name: export for export in with_types(described(module), text).exports}
+    assert {
+        name: spelled(found[name]).partition(": ")[2].removesuffix(" -> ") for name in found if found[name].note
+    } == {
+        "f": "(s32, s32, s32)",
+        "point_scale": "(borrow<Point>, option<f64>, option<string>)",
+        "__wbg_get_point_x": "(borrow<Point>) -> option<f64>",
+        "__wbg_set_point_x": "(borrow<Point>, option<f64>)",
+        "__wbg_get_point_name": "(borrow<Point>) -> option<string>",
+        "__wbg_set_point_name": "(borrow<Point>, option<string>)",
+        "point_ratio": "(borrow<Point>) -> option<f64>",
+        "point_set_ratio": "(borrow<Point>, option<f64>)",
+        "__wbg_set_point_near": "(borrow<Point>, option<own<Point>>)",
+    }
+    assert "rest (any[])" in found["f"].note
+    assert not found["f"].callable
+    assert not found["point_origin"].note
+
+
 def test_a_list_says_which_objects_are_given_away() -> None:
     module = BINDGEN + MEMORY + function("f", "i32 i32 -> ") + function("__wbg_image_free", "i32 -> ")
     found = with_types(described(module), "f: func(a: borrow<Image>, b: own<Image>)").exports

@@ -28,6 +28,16 @@ BLAKE3 = f"""{BUFFER}
 Hash_Final: func(size: s32) -> list<u8, 32>
 Hash_Calculate: func(data: list<u8>, key-size: s32, size: s32) -> list<u8, 32>
 """
+KEYED = f"{BLAKE3}Hash_Init: func(key: list<u8, 32>)\n"
+KEY = b"whats the Elvish word for friend"
+KEYED_VECTORS = {
+    0: "92b2b75604ed3c761f9d6f62392c8a9227ad0ea3f09573e783f1498a4ed60d26",
+    1: "6d7878dfff2f485635d39013278ae14f1454b8c0a3a2d34bc1ab38228a80c95b",
+    1023: "c951ecdf03288d0fcc96ee3413563d8a6d3589547f2c2fb36d9786470f1b9d6e",
+    1024: "75c46f6f3d9eb4f55ecaaee480db732e6c2105546f1e675003687c31719c7ba4",
+    102400: "1c35d1a5811083fd7119f5d5d1ba027b4d01c0c6c49fb6ff2cf75393ea5db4a7",
+}
+"""The same with that key, `keyed_hash` there."""
 ARGON2 = """
 buffer Hash_GetBuffer: 2097152
 Hash_Calculate: func(blocks: list<u8>, memory: s32) -> list<u8, 1024>
@@ -68,7 +78,7 @@ async def calculated(caller: Stubs, reference: str, data: bytes, *rest: int) -> 
     return base64.b64decode(response.result.json.values[0].string_value)
 
 
-async def fed(session: OpenSession, first: int, data: bytes, *final: int, start: int) -> bytes:
+async def fed(session: OpenSession, first: int, data: bytes, *final: int, start: int | str) -> bytes:
     """Compute by init, updates of 10,000 bytes, and final."""
     await session.value(json_call(first, "Hash_Init", start))
     pieces = [data[i : i + 10_000] for i in range(0, len(data), 10_000)]
@@ -111,6 +121,18 @@ async def test_blake3_in_a_session(caller: Stubs) -> None:
         for number, (size, digest) in enumerate(BLAKE3_VECTORS.items()):
             data = (PATTERN * 410)[:size]
             assert (await fed(session, 1 + 100 * number, data, 32, start=0)).hex() == digest
+
+
+async def test_keyed_blake3_in_a_session(caller: Stubs) -> None:
+    await create(caller, "blake3-keyed", module("blake3"), signatures=KEYED)
+    async with OpenSession(caller, "user/blake3-keyed") as session:
+        for number, (size, digest) in enumerate(KEYED_VECTORS.items()):
+            data = (PATTERN * 410)[:size]
+            assert (await fed(session, 1 + 100 * number, data, 32, start=encoded(KEY))).hex() == digest
+        await session.calls(json_call(1000, "Hash_Init", encoded(KEY[1:])))
+        told = await session.answer(1000)
+        assert outcome(told) == "BAD_OUTPUT"
+        assert "takes 32 bytes, and the call passes 31" in told.event.result.failure.message
 
 
 async def test_a_session_goes_on_after_more_than_the_buffer_holds(caller: Stubs) -> None:

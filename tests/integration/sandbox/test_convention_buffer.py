@@ -41,6 +41,16 @@ async def test_more_bytes_than_the_buffer_holds_are_not_written(bench: Bench) ->
     assert "a buffer of 64 bytes, and the call passes 65" in end.failure.message
 
 
+@pytest.mark.parametrize("size", [0, 31, 33, 65])
+async def test_another_number_of_bytes_than_a_parameter_has_is_not_passed(bench: Bench, size: int) -> None:
+    types = TYPES.replace("add: func(data: list<u8>", "add: func(data: list<u8, 32>")
+    assert (await bench.call(GUEST, types, "add", bytes(32), 1))[0].outcome is Outcome.OK
+    end, _ = await bench.call(GUEST, types, "add", bytes(size), 1)
+    assert end.outcome is BAD
+    assert end.failure is not None
+    assert f"takes 32 bytes, and the call passes {size}" in end.failure.message
+
+
 LIES: list[tuple[str, str, list[Any], Outcome, str]] = [
     ("buffer nowhere: 64 nothing: func(a: string)", "nothing", ["a"], BAD, "nowhere returned 0"),
     ("buffer outside: 64 nothing: func(a: string)", "nothing", ["ab"], BAD, "outside of its memory"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import random
+import re
 
 import pytest
 from PIL import Image
@@ -34,6 +35,20 @@ def picture(size: int = 96) -> Image.Image:
     """Draw something with many colours."""
     channels = [Image.linear_gradient("L"), Image.radial_gradient("L"), Image.new("L", (256, 256), 60)]
     return Image.merge("RGB", channels).resize((size, size))
+
+
+_BROWSERS = frozenset({"HTMLCanvasElement", "HTMLImageElement", "ImageData", "Blob"})
+
+
+@pytest.mark.parametrize("names", [OXIPNG, *PHOTONS], ids=lambda names: names[0])
+def test_declarations_as_packages_have_them_type_every_function(names: tuple[str, str, str]) -> None:
+    name, binary, declarations = names
+    text = (package(name) / declarations).read_text("utf-8")
+    facts = typed((package(name) / binary).read_bytes(), text)
+    told = {export.name: export for export in facts.exports if re.search(rf"\b{export.name}\b.*\(", text)}
+    assert len(told) > 1
+    untyped = [export for export in told.values() if not export.callable]
+    assert all(any(f"({kind})" in export.note for kind in _BROWSERS) for export in untyped), untyped
 
 
 async def test_oxipng_makes_the_same_picture_smaller(bench: Bench) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hibana_server.domain.wit import Type, read_type
 from hibana_server.sandbox.gate.signatures import (
@@ -163,6 +163,7 @@ class _Reader:
             raise self._wrong(f"the parameters of {name[:64]!r} are missing")
         parameters: list[Slot] = []
         while not self._take(")"):
+            self._take("...")
             parameter = self._peek()
             self._next += 1
             optional = self._take("?")
@@ -198,36 +199,19 @@ class _Reader:
         while not self.at_end and self._peek() != "{":
             self._next += 1
         self._next += 1
-        this = Slot("self", (), problem=class_)
-        prefix = class_.lower()
         while not self.at_end and not self._take("}"):
             line, doc = self._lines[self._next], self._docs.get(self._next, "")
-            static = unlike = False
+            modifiers: set[str] = set()
             while self._peek() in _MODIFIERS and self._following() not in _NAME_ENDS:
-                static = static or self._peek() == "static"
-                unlike = unlike or self._peek() in {"get", "set", "private"}
+                modifiers.add(self._peek())
                 self._next += 1
             name = self._peek()
             self._next += 1
             each = self._method(name, doc, line)
             if each is not None:
-                if unlike or name == "free":
-                    continue
-                if name == "constructor":
-                    found.append(Declared(f"{prefix}_new", each.parameters, Slot("", (), problem=class_), line))
-                else:
-                    given = each.parameters if static else (this, *each.parameters)
-                    found.append(Declared(f"{prefix}_{name}", given, each.result, line))
-            elif self._peek() == ":" and name.isidentifier() and not static:
-                self._next += 1
-                words = self._type_words(";", "}")
-                self._take(";")
-                got, set_to = _slot("", words, {}), _slot(name, words, {})
-                found += (Declared(f"{each}_{name}", (this,), got, line) for each in (f"__wbg_get_{prefix}", prefix))
-                found += (
-                    Declared(f"{each}_{name}", (this, set_to), None, line)
-                    for each in (f"__wbg_set_{prefix}", f"{prefix}_set")
-                )
+                found += _member(class_, each, modifiers)
+            elif name.isidentifier() and "static" not in modifiers and (words := self._field_type()):
+                found += _field(class_, name, _slot("", words, {}), _slot(name, words, {}), line)
             else:
                 self._skip_member()
             if len(found) > 4 * MAX_SIGNATURES:
@@ -243,6 +227,16 @@ class _Reader:
         except SignaturesWrongError:
             self._next = before
             return None
+
+    def _field_type(self) -> list[str]:
+        """Read `: T;` or `?: T;`; nothing where it is none of them."""
+        optional = self._peek() == "?" and self._following() == ":"
+        if not optional and self._peek() != ":":
+            return []
+        self._next += 1 + optional
+        words = self._type_words(";", "}")
+        self._take(";")
+        return [*words, "|", "undefined"] if optional and words else words
 
     def _following(self) -> str:
         return self._tokens[self._next + 1] if self._next + 1 < len(self._tokens) else ""
@@ -268,6 +262,33 @@ class _Reader:
             depth += (word in _OPEN) - (word in _CLOSE)
             if depth <= 0 and word in {";", "}"}:
                 return
+
+
+def _member(class_: str, each: Declared, modifiers: set[str]) -> Iterator[Declared]:
+    """Yield the functions of a method, by what stands before its name."""
+    name, prefix, static = each.name, class_.lower(), "static" in modifiers
+    if "private" in modifiers or name == "free":
+        return
+    if modifiers & {"get", "set"}:
+        if "get" in modifiers and each.result is not None and not static:
+            yield from _field(class_, name, each.result, None, each.line)
+        elif "set" in modifiers and len(each.parameters) == 1 and not static:
+            yield from _field(class_, name, None, replace(each.parameters[0], name=name), each.line)
+    elif name == "constructor":
+        yield Declared(f"{prefix}_new", each.parameters, Slot("", (), problem=class_), each.line)
+    else:
+        given = each.parameters if static else (Slot("self", (), problem=class_), *each.parameters)
+        yield Declared(f"{prefix}_{name}", given, each.result, each.line)
+
+
+def _field(class_: str, name: str, got: Slot | None, set_to: Slot | None, line: int) -> Iterator[Declared]:
+    """Yield the functions that read and write a field: of a struct, or written by hand."""
+    this, prefix = Slot("self", (), problem=class_), class_.lower()
+    if got is not None:
+        yield from (Declared(f"{each}_{name}", (this,), got, line) for each in (f"__wbg_get_{prefix}", prefix))
+    if set_to is not None:
+        setters = (f"__wbg_set_{prefix}", f"{prefix}_set")
+        yield from (Declared(f"{each}_{name}", (this, set_to), None, line) for each in setters)
 
 
 def _matches(text: str) -> Iterator[re.Match[str]]:

@@ -5,7 +5,7 @@ types the names of JavaScript's arrays of numbers are understood (`Uint8Array`, 
 `StaticArray<s32>`, which say more than `list` in AssemblyScript.
 
 A line `buffer NAME: SIZE` says that in the signatures behind it strings and bytes go through a buffer of the guest's,
-whose address the export NAME returns; a result `list<u8, 32>` then has as many bytes.
+whose address the export NAME returns; a result or parameter `list<u8, 32>` then has as many bytes.
 """
 
 from __future__ import annotations
@@ -114,21 +114,21 @@ class _Reader(TypeReader):
         name = self._export()
         self.want(":")
         self.want("func")
-        parameters = self._parameters()
-        fixed, result = self._returned() if self.take("->") else (0, None)
+        given, parameters = self._parameters()
+        fixed, result = self._sized("") if self.take("->") else (0, None)
         buffer = self._buffer
-        if fixed and buffer is None:
-            raise TypeSpellingError(f"list<u8, {fixed}> needs a line `buffer NAME: SIZE` before it")
-        return Declared(name, tuple(parameters), result, line, buffer.returning(fixed) if buffer else None)
+        if (given or fixed) and buffer is None:
+            raise TypeSpellingError(f"list<u8, {given or fixed}> needs a line `buffer NAME: SIZE` before it")
+        return Declared(name, tuple(parameters), result, line, buffer.of(given, fixed) if buffer else None)
 
-    def _returned(self) -> tuple[int, Slot]:
-        """Read a result, and of how many bytes it always is: 0 where its type does not say."""
+    def _sized(self, name: str) -> tuple[int, Slot]:
+        """Read a type, and of how many bytes its values always are: 0 where it does not say."""
         if self._tokens[self._next : self._next + 4] != ["list", "<", "u8", ","]:
-            return 0, self._slot("")
+            return 0, self._slot(name)
         self._next += 4
         fixed = self._bytes()
         self.want(">")
-        return fixed, Slot("", (Type("bytes"),))
+        return fixed, Slot(name, (Type("bytes"),))
 
     def _bytes(self) -> int:
         number = self.peek()
@@ -152,19 +152,23 @@ class _Reader(TypeReader):
             name = name.removeprefix("%")
         return name
 
-    def _parameters(self) -> list[Slot]:
+    def _parameters(self) -> tuple[int, list[Slot]]:
+        """Read parameters, and of how many bytes one of them always is, if any."""
         self.want("(")
         found: list[Slot] = []
+        given = 0
         while not self.take(")"):
             name = self.name()
             self.want(":")
-            found.append(self._slot(name))
+            fixed, slot = self._sized(name)
+            given = given or fixed
+            found.append(slot)
             if len(found) > MAX_PARAMETERS:
                 raise TypeSpellingError(f"more than {MAX_PARAMETERS} parameters")
             if not self.take(","):
                 self.want(")")
                 break
-        return found
+        return given, found
 
     def _slot(self, name: str) -> Slot:
         self._form = ""

@@ -181,6 +181,8 @@ def _through_buffer(declared: Declared, export: Export | None, functions: dict[s
         raise ValueError(f"does not have these types: {wrong}")
     where = f"at the address that {clean(named.function)} returns"
     note = f"strings and bytes go through a buffer of {named.size} bytes, {where}"
+    if named.given:
+        note += f"; it takes {named.given} of them"
     bound = _bound(export, Convention.BUFFER, declared.parameters, parameters, results)
     return replace(bound, form=named.form(), note=note)
 

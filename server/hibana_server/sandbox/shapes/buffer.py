@@ -1,8 +1,8 @@
 """A buffer of the guest's own: an export tells where it is, what is passed is written there, results are read there.
 
-The function gets the number of bytes in place of a string or list<u8>, of which it takes one at most. One that is
-returned is as long as the function's i32 says, or has a fixed number of bytes, `list<u8, 32>`, and the function
-returns nothing.
+The function gets the number of bytes in place of a string or list<u8>, of which it takes one at most. One of
+`list<u8, 32>` has as many bytes, or the function is not called. One that is returned is as long as the function's i32
+says, or has a fixed number of bytes, and the function returns nothing.
 """
 
 from __future__ import annotations
@@ -30,21 +30,25 @@ class Buffer:
     """Bytes, at least 1."""
     fixed: int = 0
     """Bytes of the result; 0 where the function returns how many there are."""
+    given: int = 0
+    """Bytes that are passed, neither more nor fewer; 0 where any number is."""
 
-    def returning(self, fixed: int) -> Buffer:
-        """Return the same for a result of so many bytes."""
-        return replace(self, fixed=fixed)
+    def of(self, given: int, fixed: int) -> Buffer:
+        """Return the same for a parameter, and a result, of so many bytes."""
+        return replace(self, fixed=fixed, given=given)
 
     def form(self) -> str:
         """Write it as `domain.modules.Export.form`."""
-        return f"{self.size} {self.fixed} {self.function}"
+        fixed = f"{self.fixed}:{self.given}" if self.given else str(self.fixed)
+        return f"{self.size} {fixed} {self.function}"
 
 
 @lru_cache(maxsize=1024)
 def read_buffer(form: str) -> Buffer:
     """Read what `form` wrote."""
-    size, fixed, function = form.split(" ", 2)
-    return Buffer(function, int(size), int(fixed))
+    size, sizes, function = form.split(" ", 2)
+    fixed, _, given = sizes.partition(":")
+    return Buffer(function, int(size), int(fixed), int(given or 0))
 
 
 def passes(type_: Type) -> bool:
@@ -61,8 +65,9 @@ def mismatch(
         return f"{buffer.function}, which is to tell where the buffer is, has {found} in place of () -> (i32)"
     if sum(map(passes, parameters)) > 1:
         return "a buffer holds one string or list<u8> at a time"
-    if buffer.fixed > buffer.size:
-        return f"its result of {buffer.fixed} bytes is longer than the buffer of {buffer.size}"
+    for what, size in (("parameter", buffer.given), ("result", buffer.fixed)):
+        if size > buffer.size:
+            return f"its {what} of {size} bytes is longer than the buffer of {buffer.size}"
     words: list[str] = []
     for type_ in (*parameters, *results):
         word = "i32" if passes(type_) else CORE_OF.get(type_.kind)

@@ -32,6 +32,8 @@ class ThroughBuffer:
 def _put(instance: Instance, buffer: Buffer, value: str | bytes) -> int:
     """Write text or bytes into the buffer and return how many bytes there are."""
     data = value.encode() if isinstance(value, str) else value
+    if buffer.given and len(data) != buffer.given:
+        raise BadOutputError(f"takes {buffer.given} bytes, and the call passes {len(data)}")
     if len(data) > buffer.size:
         # Behind the buffer lies what the guest works with: it would go on, and compute something else.
         raise BadOutputError(
