@@ -99,8 +99,8 @@ class KeptComponent:
     def left(self, sizes: tuple[int, ...], *, whole: bool) -> None:
         """Nothing to do: no files are asked for."""
 
-    def over(self, outcome: Outcome | None) -> None:
+    def over(self, outcome: Outcome | None, usage: Usage) -> None:
         """Take note of the end; a call that ran was cut off."""
         if outcome is not None:
-            self._told.put_nowait(RunEnd(outcome))
+            self._told.put_nowait(RunEnd(outcome, usage=usage))
         self._gone.set()

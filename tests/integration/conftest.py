@@ -13,8 +13,14 @@ from tests.framework.stubs import Stubs
 
 Connect = Callable[..., Stubs]
 
-SETTINGS = {"UPLOAD_STALL_SECONDS": "2", "LOG_ACCESS": "true"}
-"""A stalling upload is given up while the test waits; every call gets a line in the log."""
+SETTINGS = {
+    "UPLOAD_STALL_SECONDS": "2",
+    "LOG_ACCESS": "true",
+    "AUDIT_DENIALS_PER_MINUTE": "10000",
+    "AUDIT_TOTAL_DENIALS_PER_MINUTE": "100000",
+}
+"""A stalling upload is given up while the test waits; every call gets a line in the log, and every refusal its entry,
+however many others the tests beside have caused."""
 
 _numbers = itertools.count()
 

@@ -56,12 +56,8 @@ async def list_command(
     subject: Annotated[str, typer.Option("--subject", metavar="USER", help="Only what this caller did.")] = "",
     action: Annotated[str, typer.Option("--action", help="Only this action; 'module.*' for all that begin so.")] = "",
     resource: Annotated[str, typer.Option("--resource", help="Only about this, and what is beneath it.")] = "",
-    since: Annotated[
-        str | None, typer.Option("--since", help="Only of the last 10m, 2h, 7d ..., or from a time on.")
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option("--until", help="Only what is older than 10m, 2h, 7d ..., or before a time.")
-    ] = None,
+    since: options.Since = None,
+    until: options.Until = None,
     limit: options.Limit = 50,
 ) -> None:
     """List entries, newest first.
@@ -211,6 +207,8 @@ def what(entry: hibana.AuditEntry) -> str:
         return ""
     if before is None:
         return "new"
+    if after is None and "/" not in entry.resource:  # many at once, told by their number
+        return _short("gone: " + ", ".join(f"{name} {_value(before, name)}" for name in before))
     if after is None:
         return "gone"
     return _short(", ".join(f"{name}: {_value(before, name)} -> {_value(after, name)}" for name in {**before, **after}))

@@ -17,7 +17,7 @@ from hibana.cli.files import wanted
 from hibana.cli.inputs import execution_name, moment
 from hibana.cli.running import show_events
 from hibana.cli.session import Session
-from hibana.cli.take import page_size, since_again, stream, take
+from hibana.cli.take import page_size, stream, take, times_again
 from hibana.cli.text import local_time, seconds, size
 
 _SHOWN_CALLS = 20
@@ -68,9 +68,8 @@ async def list_command(  # noqa: PLR0913 - the options of the command
         typer.Option("--outcome", help="ok, trap, exit, timeout, memory ...", autocompletion=words(*OUTCOMES)),
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only those that ended, and not with ok.")] = False,
-    since: Annotated[
-        str | None, typer.Option("--since", help="Only of the last 10m, 2h, 7d ..., or from a time on.")
-    ] = None,
+    since: options.Since = None,
+    until: options.Until = None,
     limit: options.Limit = 50,
     everything: Annotated[
         bool, typer.Option("--all", help="All of them; with --json one object to a line, as they come.")
@@ -86,7 +85,7 @@ async def list_command(  # noqa: PLR0913 - the options of the command
     if page_token and not streamed:
         raise typer.BadParameter("goes with --json --all", param_hint="--page-token")
     limit = 0 if everything else limit
-    after = moment(since)
+    after, before = moment(since), moment(until)
     listing = session.client.executions(
         module=module,
         version=version,
@@ -96,10 +95,11 @@ async def list_command(  # noqa: PLR0913 - the options of the command
         outcome=outcome,
         failed=failed,
         created_after=after,
+        created_before=before,
         page_size=page_size(limit),
     )
     if streamed:
-        await stream(listing, page_token, since_again(after))
+        await stream(listing, page_token, times_again(after, before))
         return
     items, total = await take(listing, limit)
     if session.as_json:

@@ -10,7 +10,7 @@ from hibana.cli import charts, exits, options, output
 from hibana.cli.command import command
 from hibana.cli.inputs import execution_name, moment
 from hibana.cli.session import Session
-from hibana.cli.take import since_again, stream
+from hibana.cli.take import stream, times_again
 from hibana.cli.text import seconds
 
 EXPORT_PAGE = 500
@@ -21,7 +21,6 @@ Module = Annotated[str, typer.Option("--module", metavar="REF", help="Only of th
 Version = Annotated[str, typer.Option("--version", help="Only of this version.")]
 Function = Annotated[str, typer.Option("--function", help="Only of this function.")]
 Caller = Annotated[str, typer.Option("--caller", help="Only of this caller; admins see all.")]
-Since = Annotated[str | None, typer.Option("--since", help="Only of the last 10m, 2h, 7d ..., or from a time on.")]
 
 
 @history.command("stats", epilog="Example: hibana executions stats --module user/add --since 24h")
@@ -33,11 +32,18 @@ async def stats_command(
     version: Version = "",
     function: Function = "",
     caller: Caller = "",
-    since: Since = None,
+    since: options.Since = None,
+    until: options.Until = None,
 ) -> None:
     """Draw outcomes and times of executions; --json tells the same numbers."""
     stats = await session.client.execution_stats(
-        module=module, version=version, function=function, caller=caller, created_after=moment(since), intervals=48
+        module=module,
+        version=version,
+        function=function,
+        caller=caller,
+        created_after=moment(since),
+        created_before=moment(until),
+        intervals=48,
     )
     if session.as_json:
         output.print_json(stats)
@@ -74,28 +80,34 @@ async def replay_command(
 
 @history.command("export", epilog="Example: hibana executions export --since 30d > records.jsonl")
 @command
-async def export_command(
+async def export_command(  # noqa: PLR0913 - the options of the command
     session: Session,
     *,
     module: Module = "",
     version: Version = "",
     function: Function = "",
     caller: Caller = "",
-    since: Since = None,
+    outcome: Annotated[str | None, typer.Option("--outcome", help="ok, trap, exit, timeout, memory ...")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that ended, and not with ok.")] = False,
+    since: options.Since = None,
+    until: options.Until = None,
     page_token: options.PageToken = "",
 ) -> None:
     """Print records with input and output, newest first, one JSON object to a line.
 
     An export that is cut off says how to go on. It holds one page at a time.
     """
-    after = moment(since)
+    after, before = moment(since), moment(until)
     listing = session.client.executions(
         module=module,
         version=version,
         function=function,
         caller=caller,
+        outcome=outcome,
+        failed=failed,
         created_after=after,
+        created_before=before,
         page_size=EXPORT_PAGE,
         whole=True,
     )
-    await stream(listing, page_token, since_again(after))
+    await stream(listing, page_token, times_again(after, before))

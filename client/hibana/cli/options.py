@@ -68,6 +68,12 @@ TierOption: TypeAlias = Annotated[
     str, typer.Option("--tier", help="user, admin or system.", autocompletion=words("user", "admin", "system"))
 ]
 Limit: TypeAlias = Annotated[int, typer.Option("--limit", min=0, help="Most items to list; 0 lists all.")]
+Since: TypeAlias = Annotated[
+    str | None, typer.Option("--since", help="Only of the last 10m, 2h, 7d ..., or from a time on.")
+]
+Until: TypeAlias = Annotated[
+    str | None, typer.Option("--until", help="Only what is older than 10m, 2h, 7d ..., or before a time.")
+]
 PageToken: TypeAlias = Annotated[
     str, typer.Option("--page-token", metavar="TOKEN", help="Go on where the last one was cut off.")
 ]

@@ -53,6 +53,7 @@ async def stream(listing: hibana.Listing[T], token: str, bound: str = "") -> Non
         raise
 
 
-def since_again(after: datetime | None) -> str:
-    """Spell the option that bounds a list by the same time again: a token holds for the same filters only."""
-    return f" --since {after.isoformat()}" if after else ""
+def times_again(after: datetime | None, before: datetime | None) -> str:
+    """Spell the options that bound a list by the same times again: a token holds for the same filters only."""
+    bounds = {"--since": after, "--until": before}
+    return "".join(f" {option} {time.isoformat()}" for option, time in bounds.items() if time)

@@ -188,7 +188,9 @@ class Usage(_message.Message):
 
     @_builtins.property
     def cpu_time(self) -> _duration_pb2.Duration:
-        """CPU time of the guest."""
+        """CPU time of the guest. Of one that was cancelled, killed or lost, as seen from outside: at most the wall time, and all
+        of that where nobody saw it.
+        """
 
     def __init__(
         self,

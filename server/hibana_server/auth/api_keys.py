@@ -9,7 +9,7 @@ import time
 from hibana_server.auth.sources import KeysNeeded, Verified
 from hibana_server.domain import key_text
 from hibana_server.domain.api_keys import ApiKey, ApiKeyStore, RecentUses
-from hibana_server.domain.errors import Unauthenticated
+from hibana_server.domain.errors import Denial, Unauthenticated
 
 _NOTHING = bytes(32)
 """Compared with where there is no key, so that this takes as long."""
@@ -54,10 +54,10 @@ class ApiKeySource:
         if not hmac.compare_digest(key_text.digest_of(token), digest) or key is None:
             raise Unauthenticated(f"the API key is not valid here; {_MAKE_ONE}")
         if key.revoke_time is not None:
-            raise Unauthenticated(f"the API key was revoked; {_MAKE_ONE}", reason="TOKEN_REVOKED")
+            raise _ended("was revoked", key_id, "TOKEN_REVOKED")
         now, expires = time.time(), key.expire_time / 1e6
         if now >= expires:
-            raise Unauthenticated(f"the API key has expired; {_MAKE_ONE}", reason="TOKEN_EXPIRED")
+            raise _ended("has expired", key_id, "TOKEN_EXPIRED")
         self._uses.times[key_id] = now
         return Verified(key.caller, expires, _Standing(self._store, self._uses, key_id, generation))
 
@@ -105,6 +105,13 @@ class _Standing:
             return False
         self._uses.times[self._id] = now
         return True
+
+
+def _ended(how: str, key_id: str, reason: str) -> Unauthenticated:
+    """Make the refusal of a key that its holder sent whole; the audit log is told which one it is."""
+    error = Unauthenticated(f"the API key {how}; {_MAKE_ONE}", reason=reason)
+    error.denial = Denial(f"apiKeys/{key_id}", why=f"the API key {how}")
+    return error
 
 
 def _take_error(task: asyncio.Task[Found]) -> None:

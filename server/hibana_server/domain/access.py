@@ -48,7 +48,7 @@ class Action(Enum):
 
     # Of what belongs to a caller and is no module.
     READ = "read"
-    """Get, list, watch."""
+    """Get, list, watch. What was executed is executed again (`EXECUTE`) by nobody but who it belongs to."""
     CHANGE = "change"
     """Cancel, make, revoke."""
 
@@ -121,8 +121,17 @@ def decide(
         return Denied("this is for admins; use an admin's token, or ask an operator to do it", visible=True)
     if isinstance(about, NewKey):
         return _decide_new_key(caller, action, about)
-    if action in (Action.READ, Action.CHANGE) and (caller.is_admin or about.owner == caller.subject):
+    return _decide_belonging(caller, action, about)
+
+
+def _decide_belonging(caller: Caller, action: Action, about: Belonging) -> Decision:
+    own = about.owner == caller.subject
+    if action in (Action.READ, Action.CHANGE) and (own or caller.is_admin):
         return GRANTED
+    if action is Action.EXECUTE and own:
+        return GRANTED
+    if action is Action.EXECUTE and caller.is_admin:
+        return Denied("only the caller of an execution replays it; its record is yours to read", visible=True)
     return Denied(about.unknown, visible=False, unknown=about.unknown)
 
 

@@ -75,10 +75,11 @@ class LeaseSink(Protocol):
         `whole`: whether all that the guest left fit into the output limit. A guest that was killed leaves none.
         """
 
-    def over(self, outcome: Outcome | None) -> None:
+    def over(self, outcome: Outcome | None, usage: Usage) -> None:
         """Take note that the sandbox is gone, once: calls that were not answered have not begun, but for the first.
 
-        `outcome` is what a kill named, or LOST; None where the last answer, or `close`, was the end.
+        `outcome` is what a kill named, or LOST; None where the last answer, or `close`, was the end. `usage` is what
+        the guest used since its last answer.
         """
 
 

@@ -85,15 +85,19 @@ class Auditor:
         self.log.note(Kind.DENIAL, (call.caller.subject, rule.action, error.reason), make)
 
     def not_authenticated(self, call: CurrentCall, peer: str, error: HibanaError) -> None:
-        """Note that somebody came with credentials that do not hold; whose they claim to be is not told."""
+        """Note that somebody came with credentials that do not hold; whose they claim to be is not told.
+
+        A key that its holder sent whole, and that has ended, is named: whoever revoked it learns that it is still used.
+        """
 
         def make() -> Entry:
             # The method may be any text as long as nobody has served it.
             method = call.method if call.method in AUDIT_RULES else ""
             who = Who(peer=_peer(call, peer), request_id=call.request_id, action=AUTHENTICATE)
-            return _entry(
-                Kind.DENIAL, who, Denial(method, why=_WHY.get(error.reason, "they do not hold")), error.reason
-            )
+            told = Denial(method, why=_WHY.get(error.reason, "they do not hold"))
+            if (known := error.denial) is not None:
+                told = Denial(known.resource, why=f"{known.why}; sent to {method}")
+            return _entry(Kind.DENIAL, who, told, error.reason)
 
         self.log.note(Kind.DENIAL, ("", AUTHENTICATE, address_of(peer), error.reason), make)
 

@@ -185,12 +185,19 @@ class LeasedSandbox:
             self._pass_on(pieces)
         self._rest = bytes(data[position:]) if position < size else b""
 
-    def gone(self, outcome: Outcome) -> None:
+    def gone(self, outcome: Outcome, usage: Usage) -> None:
         """Take note that the process has ended; `outcome` as of the kill, or LOST."""
         if not self._over:
-            self._finish(outcome)
+            self._finish(outcome, self._of_guest(usage))
 
     # ------------------------------------------------------------ inside
+
+    def _of_guest(self, usage: Usage) -> Usage:
+        """Bound what the process used by the time in which the guest ran: nothing between two calls."""
+        if self._opened and not self._sent:
+            return Usage()
+        most = time.perf_counter_ns() - (self._sent[0][2] if self._opened else self._started)
+        return Usage(min(usage.execution_ns, most), min(usage.cpu_ns, most))
 
     def _take(self, frame: FromWorker) -> None:
         if isinstance(frame, Batch):
@@ -250,6 +257,7 @@ class LeasedSandbox:
                 self._bulk = bytearray()
             self._sent.popleft()
             self._lender.counted(end.outcome)
+            self._worker.used(end.usage)
             if self._job.fresh:
                 self._output_left = self._job.limits.output_bytes
                 self._spent = self._spent or end.outcome not in _GOOD_ENDS
@@ -275,6 +283,7 @@ class LeasedSandbox:
         if end.outcome is not Outcome.LOST:
             self._worker.held.add(self._job.artifact.key)
         self._worker.watch(None)
+        self._worker.used(end.usage)
         self._sink.opened(end)
 
     def _take_back(self, frame: Back) -> None:
@@ -298,14 +307,14 @@ class LeasedSandbox:
         self._over = True
         if self._spent or not self._opened:
             worker.kill(Outcome.LOST)
-        self._finish(outcome)
+        self._finish(outcome, Usage())
         worker.returned()
 
-    def _finish(self, outcome: Outcome | None) -> None:
+    def _finish(self, outcome: Outcome | None, usage: Usage) -> None:
         self._over = True
         self._worker.watch(None)
         self._lender.freed(self._claim, None)
-        self._sink.over(outcome)
+        self._sink.over(outcome, usage)
 
 
 class _Opening:

@@ -22,6 +22,7 @@ from hibana_server.sandbox.answers import Answers
 from hibana_server.sandbox.component_memory import component
 from hibana_server.sandbox.frames import Directory, Run, Typed, pack
 from hibana_server.sandbox.output_pieces import ProtocolError
+from hibana_server.sandbox.process_time import cpu_ns
 from hibana_server.sandbox.worker_source import NewBorn
 
 log = structlog.get_logger("hibana.sandbox")
@@ -29,6 +30,8 @@ log = structlog.get_logger("hibana.sandbox")
 _RECEIVED = memoryview(bytearray(128 * 1024))
 """Where every channel reads to: one loop, one thread, and nothing stays in it."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_CPU_READ_EVERY = 64
+"""Jobs between two readings of what the process took: what it does around jobs is charged to nobody."""
 LOAD_SECONDS = 2.0
 """Time on top of the grace that a worker gets to load a module it does not hold."""
 _MESSAGES = {
@@ -47,8 +50,8 @@ class Lessee(Protocol):
     def received(self, received: memoryview) -> None:
         """Take what the worker sent; it may be used again afterwards. Raises ProtocolError."""
 
-    def gone(self, outcome: Outcome) -> None:
-        """Take note that the process has ended, for this reason."""
+    def gone(self, outcome: Outcome, usage: Usage) -> None:
+        """Take note that the process has ended, for this reason, and what it used that it has not told."""
 
 
 class WorkerProcess:
@@ -90,6 +93,9 @@ class WorkerProcess:
         """Whether the worker has still to load the module of its job."""
         self._has_exited = False
         self._killed: Outcome | None = None
+        self._cpu_told = 0
+        """CPU time of the process up to the job it has, nanoseconds; read now and then, with what jobs told since."""
+        self._cpu_at_kill: int | None = None
 
     @property
     def doomed(self) -> bool:
@@ -111,10 +117,12 @@ class WorkerProcess:
         call = self.calls + 1
         frame = _run(job, call)
         self.calls = call
+        if call % _CPU_READ_EVERY == 0:
+            self._cpu_told = cpu_ns(self.pid) or 0
         self._job, self._sink, self._answers = job, sink, Answers(job, call)
         self._started = time.perf_counter_ns()
         if not self.alive:
-            self._loop.call_soon(self._end, self._broken_off())
+            self._loop.call_soon(self._end, self._broken_off(Usage()))
             return
         seconds = job.limits.timeout + self._grace
         loads = self._loads = job.artifact.key not in self.held
@@ -124,8 +132,10 @@ class WorkerProcess:
     def lease(self, lessee: Lessee, frame: bytearray, seconds: float) -> None:
         """Send a first frame, to be answered within so many seconds; `lessee` has the worker until `returned`."""
         self._lessee = lessee
+        self._started = time.perf_counter_ns()
+        self._cpu_told = cpu_ns(self.pid) or 0
         if not self.alive:
-            self._loop.call_soon(lessee.gone, Outcome.LOST)
+            self._loop.call_soon(lessee.gone, Outcome.LOST, Usage())
             return
         self.watch(seconds)
         self.send(frame)
@@ -136,6 +146,11 @@ class WorkerProcess:
             self._alarms.clear(self)
         else:
             self._alarms.set(self, seconds + self._grace, self._overdue)
+
+    def used(self, usage: Usage) -> None:
+        """Take note of what a call of a lease told it had used."""
+        self._started = time.perf_counter_ns()
+        self._cpu_told += usage.cpu_ns
 
     def returned(self) -> None:
         """Take note that a lease is over."""
@@ -153,6 +168,8 @@ class WorkerProcess:
             return
         if self._killed is None:
             self._killed = outcome
+            if self.busy:
+                self._cpu_at_kill = cpu_ns(self.pid)
         # It may be gone already; its end is told all the same.
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -161,12 +178,13 @@ class WorkerProcess:
         """Take note that the process is gone, or end one that is no longer to be trusted."""
         if not self.alive:
             return
+        usage = self._untold() if self.busy else Usage()
         self._shut()
         lessee, self._lessee = self._lessee, None
         if lessee is not None:
-            lessee.gone(self._killed or Outcome.LOST)
+            lessee.gone(self._killed or Outcome.LOST, usage)
         if self._job is not None:
-            self._end(self._broken_off())
+            self._end(self._broken_off(usage))
         else:
             self._on_idle(self)
 
@@ -301,10 +319,20 @@ class WorkerProcess:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         os.close(self._pidfd)
 
-    def _broken_off(self) -> RunEnd:
+    def _untold(self) -> Usage:
+        """Return what the process used for a job of whose end it told nothing.
+
+        Who is killed pays for what they took. Where that cannot be read any more, it counts as all of the time.
+        """
+        elapsed = time.perf_counter_ns() - self._started
+        cpu = self._cpu_at_kill if self._cpu_at_kill is not None else cpu_ns(self.pid)
+        return Usage(
+            execution_ns=elapsed, cpu_ns=elapsed if cpu is None else min(max(cpu - self._cpu_told, 0), elapsed)
+        )
+
+    def _broken_off(self, usage: Usage) -> RunEnd:
         """Make the end of a job that gave none of its own."""
         outcome = self._killed or Outcome.LOST
-        usage = Usage(execution_ns=time.perf_counter_ns() - self._started)
         message = _MESSAGES.get(outcome, "")
         if outcome is Outcome.LOST and self._job is not None and self._job.memories is not None:
             # The engine ends its process when the values it builds of a component's lists take too much.
@@ -312,6 +340,7 @@ class WorkerProcess:
         return RunEnd(outcome, failure=Failure(message=message), usage=usage)
 
     def _end(self, end: RunEnd) -> None:
+        self._cpu_told += end.usage.cpu_ns
         sink, self._sink, self._job, self._answers = self._sink, None, None, None
         self._alarms.clear(self)
         self.spent = end.outcome not in _GOOD_ENDS

@@ -187,14 +187,15 @@ class KeptSession(Session):
         """Take the sizes of the wanted files."""
         self._left, self._left_out = sizes, not whole
 
-    def over(self, outcome: Outcome | None) -> None:
+    def over(self, outcome: Outcome | None, usage: Usage) -> None:
         """Take note that the sandbox is gone."""
         self._is_over = True
+        self._add_usage(usage)
         last, ending = self._last_end, self._ending
         if outcome is not None and self._open:
             # The first was running; `end` was answered out of turn otherwise.
             failure = Failure(message=_MESSAGES.get(outcome, ""))
-            self._answer(RunEnd(outcome, failure=failure))
+            self._answer(RunEnd(outcome, failure=failure, usage=usage))
             ending = ending or (outcome, failure)
         elif outcome is not None:
             ending = ending or (outcome, Failure(message="the sandbox process ended between two calls"))

@@ -144,7 +144,7 @@ class Lane:
     def left(self, sizes: tuple[int, ...], *, whole: bool) -> None:
         """Nothing to do: independent calls have no files."""
 
-    def over(self, outcome: Outcome | None) -> None:
+    def over(self, outcome: Outcome | None, usage: Usage) -> None:
         """Take note that the sandbox is gone."""
         self._over = True
         if self._lingering is not None:
@@ -156,6 +156,7 @@ class Lane:
             first = len(rest) if outcome is Outcome.LOST else 1
             failure = Failure(message=_MESSAGES.get(outcome, ""))
             ended = [(entry, RunEnd(outcome, failure=failure)) for entry in rest[:first]]
+            ended[0][1].usage = usage
             rest = rest[first:]
         elif self._failed is not None:
             ended, rest = [(entry, self._failed) for entry in rest], []

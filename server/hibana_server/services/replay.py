@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+from hibana_server.domain.access import Action, Belonging, require
 from hibana_server.domain.callers import Caller
-from hibana_server.domain.errors import FailedPrecondition, PermissionDenied
+from hibana_server.domain.errors import FailedPrecondition
 from hibana_server.domain.executions import Execution, Input, Outcome, State, stands_for
 from hibana_server.domain.files import Directory, FileEntry
 from hibana_server.domain.text import cut_utf8
@@ -32,8 +33,7 @@ class Replay:
         `Executions.start` raises, and FailedPrecondition(EXECUTION_OPEN, INPUT_NOT_KEPT) for what cannot be replayed.
         """
         record = await self._executions.get(caller, uid)
-        if record.caller != caller.subject:
-            raise PermissionDenied("only the caller of an execution replays it; its record is yours to read")
+        require(caller, Action.EXECUTE, Belonging(record.caller, resource=f"executions/{uid}"))
         if record.state is not State.DONE:
             raise FailedPrecondition(
                 "the execution has not ended; wait for its end, or cancel it", reason="EXECUTION_OPEN"

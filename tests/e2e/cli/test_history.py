@@ -40,6 +40,19 @@ def test_an_export_is_a_line_for_each_record_with_input_and_output(cli: Cli) -> 
     assert found["module_reference"].endswith("/numbers")
 
 
+def test_lists_end_at_a_time_too(cli: Cli) -> None:
+    first, second = run(cli, "add", "1", "2"), run(cli, "fail")
+    before = json.loads(cli.ok("executions", "show", second, "--json"))["create_time"]
+    listed = json.loads(cli.ok("executions", "list", "--until", before, "--json", "--limit", "1"))["items"]
+    assert [each["name"] for each in listed] == [first]
+    exported = cli.ok("executions", "export", "--until", before).splitlines()
+    assert second not in {json.loads(line)["name"] for line in exported}
+    failed = [json.loads(line) for line in cli.ok("executions", "export", "--failed").splitlines()]
+    assert (failed[0]["name"], {each["outcome"] for each in failed} & {"ok"}) == (second, set())
+    numbers = json.loads(cli.ok("executions", "stats", "--until", before, "--json"))
+    assert numbers["calls"] == len(exported)
+
+
 def test_a_list_of_all_comes_line_by_line_and_goes_on_from_a_token(cli: Cli) -> None:
     names = [run(cli, "add", str(number), "1") for number in range(3)]
     lines = [json.loads(line) for line in cli.ok("executions", "list", "--all", "--json").splitlines()]

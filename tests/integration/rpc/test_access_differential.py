@@ -226,9 +226,9 @@ OF_RECORDS: list[tuple[Action, Ask]] = [
     (Action.READ, lambda s, name: s.executor.GetExecution(executor_pb2.GetExecutionRequest(name=name))),
     (Action.READ, lambda s, name: s.executor.WatchExecution(executor_pb2.WatchExecutionRequest(name=name))),
     (Action.CHANGE, lambda s, name: s.executor.CancelExecution(executor_pb2.CancelExecutionRequest(name=name))),
+    (Action.EXECUTE, lambda s, name: s.executor.ReplayExecution(executor_pb2.ReplayExecutionRequest(name=name))),
 ]
 ELSEWHERE = {
-    "ReplayExecution": "tests/integration/rpc/test_history.py",
     "ListModules": "tests/contract/test_module_lists.py and below",
     "CreateModule": "below",
     "UploadModule": "below: one service method serves both",
@@ -317,7 +317,7 @@ def test_every_rpc_about_modules_and_records_that_is_served_is_asked() -> None:
     asked = (
         {question.rpc for question in QUESTIONS}
         | set(ELSEWHERE)
-        | {"GetExecution", "WatchExecution", "CancelExecution"}
+        | {"GetExecution", "WatchExecution", "CancelExecution", "ReplayExecution"}
     )
     about = {About.MODULE, About.MODULES, About.BELONGING, About.BELONGINGS}
     known = {

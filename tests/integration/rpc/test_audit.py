@@ -12,6 +12,7 @@ from google.protobuf.message_factory import GetMessageClass
 from hibana.v1 import admin_pb2 as pb
 from hibana.v1 import executor_pb2, module_pb2
 from hibana.v1 import module_registry_pb2 as registry
+from hibana_server.domain import key_text
 from hibana_server.domain.callers import Role
 from hibana_server.rpc.access_rules import ACCESS_RULES
 from hibana_server.rpc.audit_rules import AUDIT_RULES
@@ -279,6 +280,25 @@ async def test_credentials_that_do_not_hold_are_told_without_whose_they_claim_to
         assert each.peer.startswith("ipv4:127.0.0.1:")
         assert token[-40:-4] not in str(each)
         assert "eve" not in str(each)
+
+
+async def test_a_key_that_is_still_used_when_it_has_ended_is_named(
+    caller: Stubs, admin: Stubs, stranger: Stubs, use: Callable[[str], Stubs]
+) -> None:
+    made = await make(caller)
+    await revoke(caller, made.api_key.name)
+    await refused(use(made.secret).registry.ListModules(registry.ListModulesRequest()))
+    found, *changes = await entries(admin, resource=made.api_key.name)
+    assert [each.action for each in changes] == ["key.revoke", "key.create"]
+    assert (found.action, found.reason, found.subject, found.kind) == ("authenticate", "TOKEN_REVOKED", "", DENIAL)
+    assert found.detail == "the API key was revoked; sent to /hibana.v1.ModuleRegistry/ListModules"
+    assert made.secret[-49:] not in str(found)
+    # Nobody is named who sent something else than the whole key.
+    body = f"{made.secret[:21]}{'A' * 43}"
+    wrong = body + key_text._checksum(body)
+    metadata = (("authorization", f"Bearer {wrong}"),)
+    await refused(stranger.registry.ListModules(registry.ListModulesRequest(), metadata=metadata))
+    assert len(await entries(admin, resource=made.api_key.name)) == 3
 
 
 # ------------------------------------------------------------ looks

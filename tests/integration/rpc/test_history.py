@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hibana.v1 import execution_pb2, executor_pb2
+from tests.framework.audit import DENIAL, entries
 from tests.framework.refusals import refused
 from tests.framework.stubs import Stubs
 from tests.integration.rpc.conftest import PUBLIC, create, guest, invoke
@@ -91,6 +92,11 @@ async def test_nobody_replays_for_somebody_else(caller: Stubs, connect: Any, adm
     other = connect(f"{caller.subject}-other")
     assert (await refused(replay(other, first.execution))).told == ("NOT_FOUND", "NOT_FOUND")
     assert (await refused(replay(admin, first.execution))).told == ("PERMISSION_DENIED", "NOT_ALLOWED")
+    denials = await entries(admin, kind=DENIAL, resource=first.execution)
+    assert {(each.subject, each.action, each.reason) for each in denials} == {
+        (other.subject, "execution.replay", "NOT_FOUND"),
+        (admin.subject, "execution.replay", "NOT_ALLOWED"),
+    }
     assert await listed(admin, caller=caller.subject) == [first.execution]
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 import hibana
-from hibana.cli.take import since_again, stream
+from hibana.cli.take import stream, times_again
 from hibana.errors import Unavailable
 
 
@@ -32,12 +32,12 @@ async def test_every_page_is_printed_an_item_to_a_line(capsys: pytest.CaptureFix
 
 async def test_one_that_is_cut_off_tells_the_token_that_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     pages: dict[str, hibana.Page[int] | Exception] = {"": hibana.Page((1,), "b", 2), "b": Unavailable("gone")}
-    bound = since_again(datetime(2026, 1, 31, tzinfo=UTC))
+    bound = times_again(datetime(2026, 1, 31, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
     with pytest.raises(Unavailable):
         await stream(listing(pages), "", bound)
     told = capsys.readouterr()
     assert told.out == "1\n"
-    assert "--since 2026-01-31T00:00:00+00:00 --page-token b" in told.err
+    assert "--since 2026-01-31T00:00:00+00:00 --until 2026-02-01T00:00:00+00:00 --page-token b" in told.err
     await stream(listing(pages | {"b": hibana.Page((2,), "", 2)}), "b")
     assert capsys.readouterr().out == "2\n"
 
