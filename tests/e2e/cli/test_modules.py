@@ -25,6 +25,7 @@ def test_an_upload_answers_in_json(cli: Cli, newcomer: Cli) -> None:
     assert (answer["module"]["is_public"], answer["module"]["labels"]) == (True, {"a": "1"})
     assert (answer["module"]["live_version"], answer["version"]["published"]) == ("", False)
     assert answer["version"]["create_time"].endswith("Z")
+    newcomer.ok("modules", "delete", "user/c", "--yes")  # others, who are to have nothing, would see it
 
 
 def test_inspecting_shows_exports_imports_and_findings(cli: Cli) -> None:

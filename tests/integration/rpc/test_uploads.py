@@ -134,7 +134,8 @@ async def test_a_stream_that_breaks_off_leaves_nothing(server: Server, caller: S
     with pytest.raises(asyncio.CancelledError):
         await call
     line = await asyncio.to_thread(server.wait_for_log, "call", caller=caller.subject)
-    assert line["code"] == "CANCELLED"
+    # On a busy machine it may have been given up for stalling before the end of the call was told.
+    assert line["code"] in {"CANCELLED", "INVALID_ARGUMENT"}
     staged = [path for path in (server.data_dir / "blobs").rglob("*") if path.is_file() and path.stat().st_size == MIB]
     assert staged == []
 
