@@ -22,11 +22,12 @@ PATIENCE = replace(LIMITS, timeout=60.0)
 class KeptComponent:
     """`domain.leases.LeaseSink` on a component; leaving the context closes the lease."""
 
-    def __init__(self, bench: Bench, code: bytes, limits: Limits = PATIENCE) -> None:
+    def __init__(self, bench: Bench, code: bytes, limits: Limits = PATIENCE, tier: Tier = Tier.USER) -> None:
         self._bench = bench
         self._code = code
         self._limits = limits
-        self._facts = described(code)
+        self._tier = tier
+        self._facts = described(code, tier)
         self._told: asyncio.Queue[RunEnd] = asyncio.Queue()
         self._lease: Lease | None = None
         self._gone = asyncio.Event()
@@ -36,10 +37,12 @@ class KeptComponent:
 
     async def __aenter__(self) -> Self:
         made = artifact(self._bench.directory, self._code)
-        claim = Claim(Tier.USER, "alice", "alice", made.key, self._limits.memory_bytes)
+        claim = Claim(self._tier, "alice", "alice", made.key, self._limits.memory_bytes)
         sandbox = await self._bench.pool.acquire(claim)
         memories = self._facts.memories
-        job = LeaseJob(made, self._limits, 5.0, frozenset(), "program", (), (), fresh=False, memories=memories)
+        job = LeaseJob(
+            made, self._limits, self._limits.timeout, frozenset(), "program", (), (), fresh=False, memories=memories
+        )
         self._lease = sandbox.lease(job, self)
         end = await asyncio.wait_for(self._told.get(), 90)
         assert end.outcome is Outcome.OK, end

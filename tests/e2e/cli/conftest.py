@@ -45,11 +45,11 @@ class Cli:
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode()
 
-    def start(self, *args: str) -> subprocess.Popen[bytes]:
-        """Start the command without waiting for it."""
+    def start(self, *args: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        """Start the command without waiting for it; `stdin` as subprocess spells it."""
         return subprocess.Popen(
             [COMMAND, *args],
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=self.environ,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import Any
 
 import wasmtime
@@ -79,3 +80,28 @@ def test_files_of_an_instance(cli: Cli) -> None:
     assert (cli.home / "left.txt").read_bytes() == b"AAA"
     done = cli.run("session", "user/session-files", "--output-file", "missing", stdin=b"")
     assert (done.returncode, b"missing" in done.stderr) == (1, True)
+
+
+def test_handles_of_a_component_are_shown_and_taken(cli: Cli) -> None:
+    text = (GUESTS / "component_resources.wat").read_text("utf-8")
+    (cli.home / "resources.wasm").write_bytes(bytes(wasmtime.wat2wasm(text)))
+    cli.ok("upload", "resources.wasm", "--name", "resources", "--version", "1.0.0")
+    assert "counter.add\t(self: borrow<counter>, more: u32) -> u32\t" in cli.ok("inspect", "resources.wasm")
+    with cli.start("session", "user/resources", stdin=subprocess.PIPE) as process:
+
+        def ask(function: str, *args: Any) -> dict[str, Any]:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(lines({"call": function, "args": args}))
+            process.stdin.flush()
+            told: dict[str, Any] = json.loads(process.stdout.readline())
+            return told
+
+        (handle,) = ask("counter.new", 40)["values"]
+        assert int(handle) > 0
+        assert ask("counter.add", handle, 2)["values"] == [42]
+        assert ask("counter.drop", handle)["outcome"] == "ok"
+        assert ask("counter.add", handle, 2)["error"]["reason"] == "ARGUMENTS_INVALID"
+        out, _ = process.communicate()
+    assert answers(out)[-1]["event"] == "end"
+    assert process.returncode == 1

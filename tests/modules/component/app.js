@@ -1,4 +1,21 @@
 // The interface hibana:guest/text in JavaScript.
+class Tally {
+  constructor(start) {
+    this.count = start;
+  }
+  add(words) {
+    this.count += words.length;
+    return this.count;
+  }
+  feed(data) {
+    this.count += data.length;
+    return this.count;
+  }
+  static join(all) {
+    return new Tally(all.reduce((sum, each) => sum + each.count, 0));
+  }
+}
+
 export const text = {
   greet(name) {
     return `Hello, ${name}!`;
@@ -14,5 +31,9 @@ export const text = {
   parse(number) {
     if (!/^-?[0-9]+$/.test(number)) throw `no number: ${number}`;
     return Number(number);
+  },
+  Tally,
+  tallies(starts) {
+    return starts.map((start) => new Tally(start));
   },
 };

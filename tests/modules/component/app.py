@@ -6,6 +6,7 @@ from pathlib import Path
 
 import wit_world.exports
 from componentize_py_types import Err
+from text import Tally
 from wit_world.exports.text import Found
 
 
@@ -24,6 +25,9 @@ class Text(wit_world.exports.Text):
             return int(number)
         except ValueError:
             raise Err(f"no number: {number}") from None
+
+    def tallies(self, starts: list[int]) -> list[Tally]:
+        return [Tally(start) for start in starts]
 
 
 class Disk(wit_world.exports.Disk):
