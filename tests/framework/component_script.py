@@ -17,59 +17,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
+from tests.framework.filesystem_words import CODES, KINDS
 from tests.framework.wasm import wat
 
 READ, WRITE = 1, 2
 CREATE, DIRECTORY, EXCLUSIVE, TRUNCATE = 1, 2, 4, 8
-KINDS = (
-    "unknown",
-    "block-device",
-    "character-device",
-    "directory",
-    "fifo",
-    "symbolic-link",
-    "regular-file",
-    "socket",
-)
-CODES = [
-    "access",
-    "would-block",
-    "already",
-    "bad-descriptor",
-    "busy",
-    "deadlock",
-    "quota",
-    "exist",
-    "file-too-large",
-    "illegal-byte-sequence",
-    "in-progress",
-    "interrupted",
-    "invalid",
-    "io",
-    "is-directory",
-    "loop",
-    "too-many-links",
-    "message-size",
-    "name-too-long",
-    "no-device",
-    "no-entry",
-    "no-lock",
-    "insufficient-memory",
-    "insufficient-space",
-    "not-directory",
-    "not-empty",
-    "not-recoverable",
-    "unsupported",
-    "no-tty",
-    "no-such-device",
-    "overflow",
-    "not-permitted",
-    "pipe",
-    "read-only",
-    "invalid-seek",
-    "text-file-busy",
-    "cross-device",
-]
 
 _BASE = 0x10000
 _PAGES = 64

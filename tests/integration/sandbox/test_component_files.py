@@ -9,7 +9,8 @@ import pytest
 from hibana_server.domain.executions import Outcome, RunEnd
 from hibana_server.domain.files import Directory
 from hibana_server.sandbox.worker.components.wasi.held import MAX_HELD, PIECE
-from tests.framework.component_script import CREATE, EXCLUSIVE, KINDS, READ, TRUNCATE, WRITE, At, Script, Told, guest
+from tests.framework.component_script import CREATE, EXCLUSIVE, READ, TRUNCATE, WRITE, At, Script, Told, guest
+from tests.framework.filesystem_words import KINDS
 from tests.framework.guests import MIB, Bench, Listener
 from tests.integration.sandbox.file_runs import left
 
