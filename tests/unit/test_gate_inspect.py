@@ -144,17 +144,27 @@ def test_imports_show_their_types() -> None:
     ]
 
 
+# As the toolchains write them: Emscripten -O3, Go's GOOS=js.
+EMSCRIPTEN = """(import "a" "a" (func (param i32 i32))) (import "a" "b" (func (param i32) (result i32)))
+  (memory (export "c") 256 256) (table (export "e") 1 funcref) (func (export "d")) (func (export "f") (param i32))"""
+GO = """(import "gojs" "runtime.scheduleTimeoutEvent" (func (param i32)))
+  (import "gojs" "syscall/js.valueGet" (func (param i32))) (memory (export "mem") 18)
+  (func (export "run") (param i32 i32))"""
+
+
 @pytest.mark.parametrize(
-    ("imports", "named"),
+    ("imports", "named", "fix"),
     [
-        ('(import "env" "napi_create_function" (func))', "env.napi_create_function"),
-        ('(import "a" "b" (func))', "a.b"),
+        ('(import "env" "napi_create_function" (func))', "env.napi_create_function", "wasm-bindgen"),
+        (EMSCRIPTEN, "a.a", "-sSTANDALONE_WASM"),
+        (GO, "gojs.runtime.scheduleTimeoutEvent", "GOOS=wasip1"),
     ],
 )
-def test_modules_for_javascript_hosts_are_named(imports: str, named: str) -> None:
+def test_modules_for_javascript_hosts_are_named(imports: str, named: str, fix: str) -> None:
     facts = look(f"(module {imports})")
     assert facts.findings[0].code == "KIND_UNSUPPORTED"
     assert named in facts.findings[0].text
+    assert fix in facts.findings[0].fix
     assert not facts.runnable
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from hibana_server.domain.modules import Finding, ModuleFacts
+from hibana_server.domain.modules import Finding, ModuleFacts, Severity
 from hibana_server.domain.tiers import Tier, TierPolicy
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
@@ -69,6 +69,14 @@ class Refused(msgspec.Struct, tag="refused", frozen=True):
 
     reason: str
     findings: tuple[Finding, ...]
+
+
+def out_of_memory(address_space_bytes: int) -> Refused:
+    """Build the refusal of a module that takes the compiler more memory than it has."""
+    limit = f"{address_space_bytes >> 20} MiB of memory, which is what the compiler has for every module"
+    text = f"Compiling the module needs more than {limit}."
+    fix = "Split its largest functions, or build with optimisation."
+    return Refused("COMPILE_BUDGET", (Finding(Severity.ERROR, "COMPILE_BUDGET", text, fix),))
 
 
 CompileAnswer = Accepted | Refused

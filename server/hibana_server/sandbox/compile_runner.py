@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import re
 import signal
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from hibana_server.sandbox.compile_frames import (
     CompileRequest,
     Refused,
     decode_answer,
+    out_of_memory,
 )
 from hibana_server.sandbox.compile_process import CompileProcess, ProcessEnd, start
 from hibana_server.sandbox.compile_source import CompileSource
@@ -39,6 +41,10 @@ It only gets the processor that others leave, so on a busy server this is what l
 """
 
 _SMALLER = "Split its largest functions, build with optimisation, or upload it as an admin module."
+_OUT_OF_MEMORY = re.compile(
+    r"memory allocation of \d+ bytes failed|cannot allocate memory|out of memory", re.IGNORECASE
+)
+"""What the engine and the C library write before they abort for want of memory. They abort for other defects too."""
 _FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
@@ -193,9 +199,8 @@ class CompileRunner:
         # The kernel's SIGKILL at the hard limit looks like anyone's, but only it comes with the CPU time used up.
         if end.status == -signal.SIGXCPU or (-end.status in _FROM_OUTSIDE and end.cpu_seconds >= request.cpu_seconds):
             raise _budget(f"Compiling the module takes more than {policy.compile_seconds:g} s of CPU time.", _SMALLER)
-        if end.status == -signal.SIGABRT:
-            limit = request.address_space_bytes // MIB
-            raise _budget(f"Compiling the module needs more than {limit} MiB of memory.", _SMALLER)
+        if end.status == -signal.SIGABRT and _OUT_OF_MEMORY.search(end.stderr):
+            raise _refused(out_of_memory(request.address_space_bytes))
         if -end.status in _FROM_OUTSIDE:
             raise Unavailable("The compiler was ended from outside; nothing was stored: try again.", retry_after=1.0)
         if end.status < 0:

@@ -16,8 +16,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from hibana_server.sandbox.compile_frames import ENOSPC_STATUS, decode_request, encode_answer
-from hibana_server.sandbox.compiler.job import out_of_memory, run
+from hibana_server.sandbox.compile_frames import ENOSPC_STATUS, decode_request, encode_answer, out_of_memory
+from hibana_server.sandbox.compiler.job import run
 from hibana_server.sandbox.compiler.walls import raise_walls
 from hibana_server.sandbox.forking import HELD_BACK, Forking
 from hibana_server.sandbox.walls.process import close_everything_but
@@ -57,7 +57,7 @@ class CompileZygote(Forking):
         try:
             answer = run(request)
         except MemoryError:
-            answer = out_of_memory(request)
+            answer = out_of_memory(request.address_space_bytes)
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
                 return ENOSPC_STATUS

@@ -22,7 +22,7 @@ from hibana_server.sandbox.engine_settings import COMPONENT, profile_of
 from hibana_server.sandbox.gate.component import read_component
 from hibana_server.sandbox.gate.component_bytes import with_bytes
 from hibana_server.sandbox.gate.component_parts import read_parts
-from hibana_server.sandbox.gate.errors import FeatureUsed
+from hibana_server.sandbox.gate.errors import FeatureUsed, LimitPassed
 from hibana_server.sandbox.gate.errors import Refused as GateRefused
 from hibana_server.sandbox.gate.header import is_component
 from hibana_server.sandbox.gate.import_names import import_names
@@ -60,8 +60,8 @@ def run(request: CompileRequest) -> CompileAnswer:
 
 
 def _built_for(request: CompileRequest, data: bytes, refused: GateRefused) -> tuple[Finding, ...]:
-    """Say what host a module was built for, where another build of it would not use what is switched off here."""
-    if not isinstance(refused, FeatureUsed) or is_component(data):
+    """Say what host a module was built for, where another build of it may be without what it is refused for."""
+    if not isinstance(refused, FeatureUsed | LimitPassed) or is_component(data):
         return ()
     kind = unsupported_kind(import_names(data, limits_of(request.policy)))
     return (kind,) if kind else ()
@@ -98,12 +98,6 @@ _TYPED_ALREADY = Finding(
     "A component tells the types of its functions by itself.",
     "Upload it without types.",
 )
-
-
-def out_of_memory(request: CompileRequest) -> Refused:
-    """Build the refusal for a module that needs more memory to compile than it may have."""
-    text = f"Compiling the module needs more than {request.address_space_bytes >> 20} MiB of memory."
-    return _refused("COMPILE_BUDGET", text, "Split its largest functions, or build with optimisation.")
 
 
 def _read(descriptor: int, limit: int) -> bytes:

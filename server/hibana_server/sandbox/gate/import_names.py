@@ -21,7 +21,8 @@ def import_names(data: bytes, limits: GateLimits) -> list[tuple[str, str]]:
             identifier = reader.byte()
             section = reader.region(reader.u32())
             if identifier == _IMPORTS:
-                for _ in range(section.count("Imports", limits.imports, item_bytes=4)):
+                # That there are more of them than a tier allows is told by the gate; the first tell the kind as well.
+                for _ in range(min(section.count("Imports", len(data), item_bytes=4), limits.imports)):
                     found.append((section.name(limits.name_bytes), section.name(limits.name_bytes)))
                     _skip_type(section)
                 break
