@@ -114,7 +114,11 @@ _SIGNATURES = {
     **dict.fromkeys(_DROPS, "i32"),
 }
 CALLED = tuple(_SIGNATURES)
+PARAMETERS = {name: tuple(flat.split()) for name, flat in _SIGNATURES.items()}
+"""Core types of the parameters, with where the result goes for those that tell one in memory."""
 _RETURNING = frozenset({"is-same-object"})
+PLAIN = frozenset({*_DROPS, *_RETURNING})
+"""Those that tell nothing in memory."""
 
 
 def _parameters(parameters: str) -> str:
@@ -344,7 +348,7 @@ class Script:
     def call(self, name: str, *arguments: int | At) -> int:
         """Add a call; it returns where its result will stand."""
         told = self.room(_ROOM, b"\xee" * _ROOM)
-        plain = name in _DROPS or name in _RETURNING
+        plain = name in PLAIN
         given = arguments if plain else (*arguments, told)
         assert len(given) == len(_SIGNATURES[name].split()), name
         words: list[int] = []

@@ -6,8 +6,9 @@ import os
 import signal
 from pathlib import Path
 
-from hibana.v1 import executor_pb2, module_pb2
+from hibana.v1 import executor_pb2, module_pb2, value_pb2
 from hibana_server.sandbox.imports import WASI_FUNCTIONS
+from tests.framework import component_script
 from tests.framework.processes import kill
 from tests.framework.wasi_script import CALLED, CREATE, READ, TRUNCATE, WRITE, Script, guest
 from tests.hostile.cases import LOST, MIB, OK, OUTPUT_LIMIT, TRAP, Answer, Case, theme
@@ -48,6 +49,41 @@ async def any_call_with_anything(house: House) -> None:
         assert answer.outcome in {OK, TRAP, OUTPUT_LIMIT}, answer
 
     await house.repeat(house.times(10, 3000), once)
+
+
+async def any_call_of_a_component_with_anything(house: House) -> None:
+    """Make calls of WASI 0.2 at random. A handle or string that cannot be is a trap, and ends the script."""
+    reference = (await house.upload(component_script.guest(), module=PUBLIC)).module.reference
+    dice = house.chance
+    numbers = (0, 1, 2, 3, 8, 2**16, 2**31, 2**32 - 1, 2**62, 2**63, 2**64 - 1)
+
+    async def once(_number: int) -> None:
+        script = component_script.Script()
+        handles = [script.root()]
+        for _ in range(100):
+            name = dice.choice(component_script.CALLED)
+            parameters = component_script.PARAMETERS[name]
+            count = len(parameters) - (name not in component_script.PLAIN)
+            given: list[int | component_script.At] = [dice.choice(handles)]
+            while len(given) < count:
+                if parameters[len(given) : len(given) + 2] == ("i32", "i32") and len(given) + 2 <= count:
+                    given += script.text(
+                        dice.choice(NAMES) if dice.random() < 0.1 else dice.choice((b"x", b"d/x", b"in"))
+                    )
+                else:
+                    given.append(dice.choice(numbers if dice.random() < 0.1 else (0, 1, 2, 3)))
+            told = script.call(name, *given[:count])
+            if name in {"open-at", "read-via-stream", "write-via-stream", "append-via-stream", "read-directory"}:
+                handles.append(component_script.At(told + 4))
+        values = value_pb2.ListOfValues(values=[value_pb2.Value(bytes_value=script.data)])
+        files, outputs = [pb.InputFile(name="in", data=b"x")], ["x", "d/x"]
+        request = pb.InvokeRequest(
+            module=reference, function="run", typed_arguments=values, files=files, outputs=outputs
+        )
+        answer = await house.mallory.executor.Invoke(request)
+        assert answer.outcome in {OK, TRAP, OUTPUT_LIMIT}, answer
+
+    await house.repeat(house.times(20, 3000), once)
 
 
 async def everything_outside(house: House) -> None:
@@ -162,6 +198,7 @@ async def requests_with_wrong_names(house: House) -> None:
 CASES = theme(
     "files",
     Case("any call with anything", any_call_with_anything, 20),
+    Case("any call of a component with anything", any_call_of_a_component_with_anything, 20),
     Case("everything outside", everything_outside),
     Case("floods", floods, 30),
     Case("a worker killed while it has files", killed_while_it_has_files, 10),
