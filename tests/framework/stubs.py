@@ -23,6 +23,10 @@ OPTIONS = (
 )
 
 
+SMALL_WINDOW = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65536))
+"""A window that does not grow: what the service sends beyond it waits for the reader."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stubs:
     """What one caller calls. Every method takes `metadata` and `timeout` as gRPC's own do."""
@@ -57,9 +61,10 @@ def connect(
     token: str | None,
     subject: str = "",
     wrap: Callable[[grpc.aio.Channel], grpc.aio.Channel] = lambda channel: channel,
+    options: tuple[tuple[str, int], ...] = (),
 ) -> Stubs:
     """Open a channel of its own; `token` None sends no credentials, `wrap` may put something around the channel."""
-    channel = wrap(grpc.aio.insecure_channel(address, options=OPTIONS))
+    channel = wrap(grpc.aio.insecure_channel(address, options=(*OPTIONS, *options)))
     metadata = () if token is None else (("authorization", f"Bearer {token}"),)
 
     def speaking(stub: Any) -> Any:

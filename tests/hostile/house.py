@@ -120,11 +120,11 @@ class House:
 
     # ------------------------------------------------------------ callers and their secrets
 
-    def caller(self, subject: str, role: Role = Role.USER) -> Stubs:
-        """Open a channel of its own for a caller; closed with the house."""
+    def caller(self, subject: str, role: Role = Role.USER, *, options: tuple[tuple[str, int], ...] = ()) -> Stubs:
+        """Open a channel of its own for a caller, with such options of grpc's; closed with the house."""
         token = self.server.token(subject, role)
         stubs = connect(
-            self.server.address, token, subject, lambda channel: listening(channel, self._listener(subject))
+            self.server.address, token, subject, lambda channel: listening(channel, self._listener(subject)), options
         )
         self._opened.append(stubs)
         return stubs

@@ -12,6 +12,7 @@ THEMES = (
     "clients_detached",
     "clients_resources",
     "clients_sessions",
+    "clients_session_floods",
     "clients_http2",
     "clients_keys",
     "clients_messages",

@@ -326,4 +326,8 @@ class _Requests:
 
 async def _abort(context: Context, error: HibanaError) -> None:
     status = status_of(error)
-    await context.abort(code_of(error), status.message, ((DETAILS_KEY, status.SerializeToString()),))
+    try:
+        await context.abort(code_of(error), status.message, ((DETAILS_KEY, status.SerializeToString()),))
+    except grpc.aio.InternalError:
+        # The caller has gone while this waited behind what it did not read.
+        raise asyncio.CancelledError from None

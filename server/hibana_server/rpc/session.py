@@ -24,6 +24,8 @@ from hibana_server.services.sessions import Sessions
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
+_FIRST_SECONDS = 10.0
+"""Time in which a session is opened."""
 _SURE_READS = 3
 """Reads behind the end of the requests. They end in the same way for a caller who closes the sending side and for one
 who has hung up, which grpc tells right behind; so whoever has is cancelled before a further read is answered. One would
@@ -43,7 +45,7 @@ class SessionMethods(pb_grpc.ExecutorServicer):
         self, request_iterator: AsyncIterator[pb.SessionRequest], context: Context
     ) -> None:
         """Serve a session; closing the call ends it."""
-        first = await anext(request_iterator, None)
+        first = await _first(request_iterator)
         if first is None or first.WhichOneof("message") != "open":
             raise Invalid.field("open", "comes first; send it, then calls", reason="STREAM_ORDER")
         left: float | None = context.time_remaining()
@@ -72,6 +74,17 @@ class SessionMethods(pb_grpc.ExecutorServicer):
             reading.cancel()
             with suppress(asyncio.CancelledError):
                 await reading
+
+
+async def _first(requests: AsyncIterator[pb.SessionRequest]) -> pb.SessionRequest | None:
+    """Wait for the first message; a stream that says nothing holds a place of its connection."""
+    try:
+        async with asyncio.timeout(_FIRST_SECONDS):
+            return await anext(requests, None)
+    except TimeoutError:
+        raise Invalid.field(
+            "open", f"did not come within {_FIRST_SECONDS:g} s; send it at once, then calls", reason="STREAM_ORDER"
+        ) from None
 
 
 async def _read(requests: AsyncIterator[pb.SessionRequest], session: Session, context: Context) -> None:

@@ -176,7 +176,8 @@ class Session(ABC):
 
     def fail(self, error: Exception) -> None:
         """End the session and its stream, for what its caller did wrong; anything else is a defect."""
-        self._error = error if isinstance(error, HibanaError) else self._defect(error)
+        # Without its traceback, whose frames hold a message of megabytes, perhaps, for as long as the session.
+        self._error = (error if isinstance(error, HibanaError) else self._defect(error)).with_traceback(None)
         self.leave()
 
     @abstractmethod

@@ -12,22 +12,20 @@ from hibana_server.auth.tokens import issue
 from hibana_server.domain.callers import Role
 from hibana_server.rpc import event_stream
 from hibana_server.storage.data_dir import load_or_create_key, open_data_dir
-from tests.framework import stubs
 from tests.framework.refusals import refused
 from tests.framework.server import in_process
+from tests.framework.stubs import SMALL_WINDOW, connect
 from tests.integration.rpc.conftest import create, guest, invoke
 
-# A window that does not grow: what the service sends beyond it waits for the reader.
-SMALL_WINDOW = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65536))
 OUTPUT = b"x" * (3 * 2**20)
 
 
 async def test_a_reader_that_takes_nothing_loses_the_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "READER_SECONDS", 0.2)
-    monkeypatch.setattr(stubs, "OPTIONS", (*stubs.OPTIONS, *SMALL_WINDOW))
     async with in_process(tmp_path / "data") as service:
         key = load_or_create_key(open_data_dir(tmp_path / "data").keys / "token.key")
-        slow, other = (stubs.connect(str(service.listen), issue(key, "alice", Role.USER, 60)) for _ in range(2))
+        token = issue(key, "alice", Role.USER, 60)
+        slow, other = (connect(str(service.listen), token, options=each) for each in (SMALL_WINDOW, ()))
         await create(slow, "cat", guest("client_cat"))
         events = aiter(slow.executor.Execute(executor_pb2.ExecuteRequest(module="user/cat", stdin=OUTPUT)))
         name = (await anext(events)).event.started.execution
