@@ -24,7 +24,7 @@ from hibana_server.domain.wit import read_type
 from hibana_server.sandbox import bulk
 from hibana_server.sandbox.file_answers import FileAnswers
 from hibana_server.sandbox.frames import FILE, HEADER, MAX_FROM_WORKER, OUTPUT_PIECE, Broken, Bulk, Done, Loaded, Out
-from hibana_server.sandbox.output_pieces import Pieces, ProtocolError, decode_frame
+from hibana_server.sandbox.output_pieces import Pieces, ProtocolError, decode_frame, frames
 
 log = structlog.get_logger("hibana.sandbox")
 
@@ -96,15 +96,7 @@ class Answers:
                 self.done = frame
                 return _NOTHING
         pieces: Pieces | None = None
-        while size - position >= HEADER.size:
-            (length,) = HEADER.unpack_from(data, position)
-            if length > MAX_FROM_WORKER:
-                raise ProtocolError(f"a frame of {length} bytes")
-            end = position + HEADER.size + length
-            if end > size:
-                break
-            frame = decode_frame(data[position + HEADER.size : end])
-            position = end
+        for frame, position in frames(data):  # noqa: B007 - what is behind the last whole one waits for its rest
             if isinstance(frame, Out):
                 pieces = pieces or Pieces()
                 self._take_output(frame, pieces)

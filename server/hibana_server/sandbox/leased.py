@@ -17,8 +17,6 @@ from hibana_server.sandbox.file_answers import FileAnswers
 from hibana_server.sandbox.frames import (
     CLOSE_SECONDS,
     FILE,
-    HEADER,
-    MAX_FROM_WORKER,
     Back,
     Batch,
     Broken,
@@ -37,7 +35,7 @@ from hibana_server.sandbox.frames import (
     Wants,
     pack,
 )
-from hibana_server.sandbox.output_pieces import Pieces, ProtocolError, decode_frame
+from hibana_server.sandbox.output_pieces import Pieces, ProtocolError, frames
 from hibana_server.sandbox.worker_process import LOAD_SECONDS, WorkerProcess, directory_frame, typed_frame
 
 log = structlog.get_logger("hibana.sandbox")
@@ -162,17 +160,9 @@ class LeasedSandbox:
     def received(self, received: memoryview) -> None:
         """Take bytes as they arrive. Raises ProtocolError."""
         data: bytes | memoryview = self._rest + received if self._rest else received
-        position, size = 0, len(data)
+        position = 0
         pieces: Pieces | None = None
-        while size - position >= HEADER.size and not self._over:
-            (length,) = HEADER.unpack_from(data, position)
-            if length > MAX_FROM_WORKER:
-                raise ProtocolError(f"a frame of {length} bytes")
-            end = position + HEADER.size + length
-            if end > size:
-                break
-            frame = decode_frame(data[position + HEADER.size : end])
-            position = end
+        for frame, position in frames(data):  # noqa: B007 - what is behind the last whole one waits for its rest
             if isinstance(frame, Out):
                 pieces = pieces or Pieces()
                 self._take_output(frame, pieces)
@@ -181,9 +171,11 @@ class LeasedSandbox:
                 self._pass_on(pieces)
                 pieces = None
             self._take(frame)
+            if self._over:
+                break
         if pieces is not None:
             self._pass_on(pieces)
-        self._rest = bytes(data[position:]) if position < size else b""
+        self._rest = bytes(data[position:]) if position < len(data) else b""
 
     def gone(self, outcome: Outcome, usage: Usage) -> None:
         """Take note that the process has ended; `outcome` as of the kill, or LOST."""

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
 from hibana_server.domain.executions import FilePiece, Output, Stream
-from hibana_server.sandbox.frames import LOG_OVERHEAD, OUTPUT_PIECE, FromWorker, Out, worker_decoder
+from hibana_server.sandbox.frames import (
+    HEADER,
+    LOG_OVERHEAD,
+    MAX_FROM_WORKER,
+    OUTPUT_PIECE,
+    FromWorker,
+    Out,
+    worker_decoder,
+)
 
 _MERGED = 64 * 1024
 """Adjacent pieces of output that came in one read are passed on as one up to this size, bytes."""
@@ -77,6 +87,20 @@ def decode_frame(data: bytes | memoryview) -> FromWorker:
         return worker_decoder.decode(data)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # ValueError: text that is no UTF-8
         raise ProtocolError(str(error)) from None
+
+
+def frames(data: bytes | memoryview) -> Iterator[tuple[FromWorker, int]]:
+    """Yield the whole frames in what a worker sent, each with the position behind it. Raises ProtocolError."""
+    position, size = 0, len(data)
+    while size - position >= HEADER.size:
+        (length,) = HEADER.unpack_from(data, position)
+        if length > MAX_FROM_WORKER:
+            raise ProtocolError(f"a frame of {length} bytes")
+        begin = position + HEADER.size
+        position = begin + length
+        if position > size:
+            return
+        yield decode_frame(data[begin:position]), position
 
 
 def _check_line(frame: Out) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from hibana_server.domain.callers import Caller
-from hibana_server.domain.executions import NOTHING_KEPT, Cache, Execution, Limits, Requested, State
+from hibana_server.domain.executions import NOTHING_KEPT, Cache, Execution, Input, Limits, Requested, State
 from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.domain.requests import RequestKey
 from hibana_server.domain.sandboxes import Artifact, Job, TypedCall
@@ -45,27 +45,15 @@ class Plan:
 
     def execution(self, state: State, cache: Cache | None = None) -> Execution:
         """Make the record of an execution that begins now."""
-        target, call = self.target, self.call
-        now = now_us()
-        return Execution(
-            uid=uuid7(),
-            module_uid=target.module.uid,
-            version=target.version.version,
-            sha256=target.version.sha256,
-            caller=self.caller.subject,
-            function=self.name,
-            state=state,
-            input=NOTHING_KEPT if self.omits_input else recorded_input(call, self.arguments, self.function.types),
-            limits=self.limits,
-            create_time=now,
-            request_id=call.request_id,
-            trace_id=call.trace_id,
-            cache=cache,
-            start_time=now if state is State.RUNNING else None,
-            module_reference=target.reference,
-            replay_of=call.replay_of,
-            requested=None if self.key is None else Requested(self.key.digest, self.function.results),
-        )
+        call = self.call
+        given = NOTHING_KEPT if self.omits_input else recorded_input(call, self.arguments, self.function.types)
+        record = begun(self.target, self.caller, self.name, given, self.limits, state, cache)
+        record.trace_id = call.trace_id
+        record.request_id = call.request_id
+        record.replay_of = call.replay_of
+        if self.key is not None:
+            record.requested = Requested(self.key.digest, self.function.results)
+        return record
 
     def job(self, artifact: Artifact) -> Job:
         """Make what a sandbox is told."""
@@ -85,6 +73,28 @@ class Plan:
             memories=target.memories,
             directory=call.directory,
         )
+
+
+def begun(
+    target: Target, caller: Caller, function: str, given: Input, limits: Limits, state: State, cache: Cache | None
+) -> Execution:
+    """Make the record of an execution of a target that begins now."""
+    now = now_us()
+    return Execution(
+        uid=uuid7(),
+        module_uid=target.module.uid,
+        version=target.version.version,
+        sha256=target.version.sha256,
+        caller=caller.subject,
+        function=function,
+        state=state,
+        input=given,
+        limits=limits,
+        create_time=now,
+        cache=cache,
+        start_time=now if state is State.RUNNING else None,
+        module_reference=target.reference,
+    )
 
 
 def judge(caller: Caller, call: Call, target: Target, key: RequestKey | None) -> Plan:

@@ -7,7 +7,6 @@ from collections import Counter
 
 from hibana_server.domain.errors import Exhausted, Invalid
 from hibana_server.domain.executions import NOTHING_KEPT, Cache, Execution, Input, Limits, State
-from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.domain.leases import LeaseJob
 from hibana_server.domain.modules import Module
 from hibana_server.services.calls import MIN_TIMEOUT, Call, check_input, effective_limits, entry_of
@@ -15,6 +14,7 @@ from hibana_server.services.executions import Executions
 from hibana_server.services.fresh_session import FreshSession
 from hibana_server.services.kept_session import KeptSession
 from hibana_server.services.metering import Account
+from hibana_server.services.plan import begun
 from hibana_server.services.run import Run
 from hibana_server.services.session import Bounds, Session
 from hibana_server.services.session_calls import Opening
@@ -184,23 +184,9 @@ class Sessions:
 
 def _execution(opening: Opening, target: Target, limits: Limits, cache: Cache | None) -> Execution:
     """Make the record of a session that begins now."""
-    now = now_us()
-    return Execution(
-        uid=uuid7(),
-        module_uid=target.module.uid,
-        version=target.version.version,
-        sha256=target.version.sha256,
-        caller=opening.caller.subject,
-        function="",
-        state=State.RUNNING,
-        input=_input(opening, target),
-        limits=limits,
-        create_time=now,
-        trace_id=opening.trace_id,
-        cache=cache,
-        start_time=now,
-        module_reference=target.reference,
-    )
+    record = begun(target, opening.caller, "", _input(opening, target), limits, State.RUNNING, cache)
+    record.trace_id = opening.trace_id
+    return record
 
 
 def _input(opening: Opening, target: Target) -> Input:

@@ -21,7 +21,6 @@ from tests.framework import stubs
 from tests.framework.refusals import refused
 from tests.framework.server import in_process
 from tests.integration.rpc.conftest import create, guest, invoke
-from tests.integration.rpc.test_slow_reader import SMALL_WINDOW
 from tests.integration.rpc.watching import covered, kinds, lines, start, stdout, watch, watched
 
 OK = execution_pb2.OUTCOME_OK
@@ -55,7 +54,7 @@ async def _collecting(answers: AsyncIterator[Any], seen: list[execution_pb2.Exec
 
 async def test_fifty_watch_and_one_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "READER_SECONDS", 0.3)
-    monkeypatch.setattr(stubs, "OPTIONS", (*stubs.OPTIONS, *SMALL_WINDOW))
+    monkeypatch.setattr(stubs, "OPTIONS", (*stubs.OPTIONS, *stubs.SMALL_WINDOW))
     async with alone(tmp_path, {}) as connect:
         alice, slow = connect(), connect()
         begun = await start(alice, "user/ticks", "ticks", 150, 16_384, "1000000")

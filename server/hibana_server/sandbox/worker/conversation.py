@@ -20,7 +20,6 @@ from hibana_server.sandbox.frames import (
     Calls,
     Close,
     Closed,
-    Done,
     Drop,
     Feed,
     Left,
@@ -35,7 +34,7 @@ from hibana_server.sandbox.worker.files.delivery import deliver
 from hibana_server.sandbox.worker.fresh_instances import FreshInstances
 from hibana_server.sandbox.worker.kept import Kept
 from hibana_server.sandbox.worker.kept_core import KeptCore
-from hibana_server.sandbox.worker.outcomes import End, timed_out
+from hibana_server.sandbox.worker.outcomes import done, timed_out
 from hibana_server.sandbox.worker.runner import Runner
 from hibana_server.sandbox.worker.stdin import Stdin
 
@@ -104,7 +103,8 @@ class Conversation:
         took = time.perf_counter_ns() - started
         if not self._fresh:
             self._left -= took / 1e9
-        self._channel.answer(_done(number, end, took, time.process_time_ns() - cpu_started, kept.memory_bytes))
+        used = (took, time.process_time_ns() - cpu_started, kept.memory_bytes)
+        self._channel.answer(done(number, end, used, loaded=end.outcome is not Outcome.LOST))
         if kept.over:
             with self._lock:
                 self._waiting.clear()
@@ -193,21 +193,3 @@ def _kept(runner: Runner, channel: Channel, opened: Open, state: CallState) -> K
     if opened.memories is not None:
         return KeptComponent(runner, channel, opened, opened.memories, state)
     return KeptCore(runner, channel, opened, state)
-
-
-def _done(number: int, end: End, wall: int, cpu: int, memory: int) -> Done:
-    return Done(
-        number,
-        end.outcome.value,
-        end.results,
-        end.code,
-        end.message,
-        end.exit_code,
-        end.backtrace,
-        wall,
-        cpu,
-        memory,
-        (),
-        end.outcome is not Outcome.LOST,
-        end.values,
-    )

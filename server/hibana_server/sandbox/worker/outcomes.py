@@ -9,6 +9,7 @@ import wasmtime
 
 from hibana_server.domain.executions import Outcome
 from hibana_server.domain.text import clean
+from hibana_server.sandbox.frames import Done
 from hibana_server.sandbox.worker.native import Failure, frames
 
 MAX_FRAMES = 16
@@ -41,6 +42,35 @@ class End:
     backtrace: tuple[str, ...] = ()
     values: bytes = b""
     """What a typed function returned, encoded."""
+
+
+def done(
+    call: int,
+    end: End,
+    used: tuple[int, int, int],
+    *,
+    loaded: bool,
+    evicted: tuple[str, ...] = (),
+    files: tuple[int, ...] = (),
+) -> Done:
+    """Make the frame that tells an end. `used`: wall time and CPU time, nanoseconds, and memory, bytes."""
+    wall, cpu, memory = used
+    return Done(
+        call,
+        end.outcome.value,
+        end.results,
+        end.code,
+        end.message,
+        end.exit_code,
+        end.backtrace,
+        wall,
+        cpu,
+        memory,
+        evicted,
+        loaded,
+        end.values,
+        files,
+    )
 
 
 @dataclass(frozen=True, slots=True)

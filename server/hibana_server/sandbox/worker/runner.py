@@ -35,7 +35,7 @@ from hibana_server.sandbox.worker.native import (
     ffi,
     give_back_memory,
 )
-from hibana_server.sandbox.worker.outcomes import Circumstances, End, from_error, from_trap, output_limit
+from hibana_server.sandbox.worker.outcomes import Circumstances, End, done, from_error, from_trap, output_limit
 from hibana_server.sandbox.worker.own_memory import OwnMemory
 from hibana_server.sandbox.worker.sending import send_bulk
 from hibana_server.sandbox.worker.wasi import set_wasi
@@ -102,24 +102,8 @@ class Runner:
             if job.directory is not None:
                 files, whole = deliver(job.directory, state)
                 end = end if whole or end.outcome is not Outcome.OK else output_limit()
-        self._send(
-            Done(
-                job.call,
-                end.outcome.value,
-                end.results,
-                end.code,
-                end.message,
-                end.exit_code,
-                end.backtrace,
-                wall,
-                cpu,
-                memory,
-                evicted,
-                job.key in self.modules,
-                end.values,
-                files,
-            )
-        )
+        loaded = job.key in self.modules
+        self._send(done(job.call, end, (wall, cpu, memory), loaded=loaded, evicted=evicted, files=files))
         if state.files is not None:
             state.files = None
             give_back_memory()
