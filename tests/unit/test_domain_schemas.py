@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hibana_server.domain.errors import Invalid
-from hibana_server.domain.modules import Export, Parameter
+from hibana_server.domain.modules import Convention, Export, Parameter
 from hibana_server.domain.schemas import DIALECT, arguments_schema, results_schema
 from hibana_server.domain.values import CORE_TYPES, JsonArguments, coerce, to_json
 from hibana_server.domain.wit_json import Json
@@ -51,6 +51,14 @@ def items(text: str) -> list[Any]:
         "maxItems": len(found),
     }
     return found
+
+
+def test_options_at_the_end_may_be_missing() -> None:
+    parameters = tuple(Parameter(f"p{i}", t) for i, t in enumerate(("option<u8>", "string", "option<string>")))
+    export = Export("f", parameters, ("option<u8>",), callable=True, convention=Convention.WASM_BINDGEN)
+    schema = json.loads(arguments_schema(export))
+    assert (schema["minItems"], schema["maxItems"]) == (2, 3)
+    assert json.loads(results_schema(export))["minItems"] == 1
 
 
 def test_a_schema_has_one_entry_for_each_value() -> None:

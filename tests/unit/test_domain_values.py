@@ -6,13 +6,14 @@ import json
 import math
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hibana_server.domain.errors import Invalid
-from hibana_server.domain.modules import Export, Parameter
+from hibana_server.domain.modules import Convention, Export, Parameter
 from hibana_server.domain.values import (
     CORE_TYPES,
     Core,
@@ -213,6 +214,26 @@ def test_a_wrong_number_of_arguments_shows_the_signature(given: tuple[Json, ...]
         with pytest.raises(Invalid) as caught:
             coerce(arguments, add)
         assert caught.value.message == f"arguments: add(p0: s32, p1: s32) -> s32 takes 2, got {len(given)}"
+
+
+OPTIONS = ("string", "option<string>", "option<option<u8>>")
+
+
+@pytest.mark.parametrize("convention", [Convention.WASM_BINDGEN, Convention.COMPONENT])
+@pytest.mark.parametrize("given", [1, 2, 3])
+def test_options_at_the_end_may_be_left_out(convention: Convention, given: int) -> None:
+    export = replace(function(*OPTIONS), convention=convention)
+    json_form = JsonArguments(("a", "b", None)[:given])
+    typed_form = TypedArguments(("string", "option", "option")[:given], ("a", ("string", "b"), None)[:given])
+    for arguments in (json_form, typed_form):
+        assert coerce(arguments, export) == ("a", ["b"] if given > 1 else None, None)
+
+
+def test_options_before_others_may_not_be_left_out() -> None:
+    for values, told in (((), "takes 2 to 3, got 0"), (("a",), "takes 2 to 3, got 1")):
+        with pytest.raises(Invalid) as caught:
+            coerce(JsonArguments(values), function("option<string>", "string", "option<string>"))
+        assert caught.value.message.endswith(told)
 
 
 def test_a_long_signature_still_tells_the_counts() -> None:

@@ -158,6 +158,12 @@ GO = """(import "gojs" "runtime.scheduleTimeoutEvent" (func (param i32)))
         ('(import "env" "napi_create_function" (func))', "env.napi_create_function", "wasm-bindgen"),
         (EMSCRIPTEN, "a.a", "-sSTANDALONE_WASM"),
         (GO, "gojs.runtime.scheduleTimeoutEvent", "GOOS=wasip1"),
+        (
+            '(import "env" "memory" (memory 1)) (import "env" "__memory_base" (global i32))',
+            "env.__memory_base",
+            "statically",
+        ),
+        ('(import "env" "setjmp" (func (param i32) (result i32)))', "env.setjmp", "without setjmp"),
     ],
 )
 def test_modules_for_javascript_hosts_are_named(imports: str, named: str, fix: str) -> None:

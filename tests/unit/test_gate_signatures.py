@@ -271,6 +271,47 @@ def test_what_needs_javascript_is_not_callable_and_says_why() -> None:
     assert "canvas (HTMLCanvasElement)" in found["f"].note
 
 
+WITHOUT = [
+    ("i32 i32 i32 i32 -> ", "(a: string, b?: Options | null): string", "(string) -> string", "1"),
+    ("externref i32 -> i32", "(a: any | undefined, b: boolean): number", "(bool) -> s32", "0"),
+    ("i32 i32 -> i32", "(a?: string[], b?: Uint8Array): number", None, ""),
+    ("i32 i32 i32 i32 -> i32", "(a?: string[], b?: Uint8Array): number", "(option<list<u8>>) -> s32", "0[]"),
+    ("i32 i32 -> i32", "(a?: string[] | null): number", "() -> s32", "0[]"),
+    ("i32 -> i32", "(a?: () => void): number", "() -> s32", "0"),
+    ("i32 i32 -> ", "(a?: Shade, b?: Options): void", None, ""),
+    ("i32 -> ", "(a?: 'dark' | 'light'): void", None, ""),
+    ("i64 -> ", "(a?: Options): void", None, ""),
+    ("i32 i32 -> i32", "(a: Options, b?: Options): number", None, ""),
+    ("i32 i32 -> i32", "(a?: Options, b?: Options): Promise<string>", None, ""),
+]
+
+
+@pytest.mark.parametrize(("core", "declared", "told", "form"), WITHOUT)
+def test_objects_of_javascript_that_may_be_missing_are_left_out(
+    core: str, declared: str, told: str | None, form: str
+) -> None:
+    text = f"export function f{declared}; type Shade = 'dark' | 'light'; export type Options = {{ a: string }};"
+    export = typed(BINDGEN + MEMORY + function("f", core), text)
+    assert (export.callable, export.form) == (told is not None, form)
+    assert "object of JavaScript" in export.note
+    if told is not None:
+        assert spelled(export) == f"wasm_bindgen: {told}"
+
+
+def test_arrays_that_are_objects_of_javascript_are_told_as_such() -> None:
+    text = """
+      export function f(a: string): Uint8Array;
+      export class Image { free(): void; readonly data: Uint16Array; readonly width: number; }
+    """
+    module = function("f", "i32 i32 -> i32") + function("__wbg_get_image_data", "i32 -> externref")
+    module += function("__wbg_get_image_width", "i32 -> i32")
+    found = {each.name: each for each in with_types(described(BINDGEN + MEMORY + module), text).exports}
+    assert "result (Uint8Array) is an object" in found["f"].note
+    assert "(Uint16Array) is an object" in found["__wbg_get_image_data"].note
+    assert not found["__wbg_get_image_data"].callable
+    assert found["__wbg_get_image_width"].callable
+
+
 def test_a_member_that_its_function_cannot_be_is_refused() -> None:
     with pytest.raises(WrongTypesError) as wrong:
         with_types(

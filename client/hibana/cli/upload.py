@@ -91,22 +91,35 @@ def _tell_upload(answer: hibana.Upload) -> None:
     did = "was there already" if answer.existed else "stored"
     reference = f"{answer.module.reference}@{version.version}"
     output.print_text(f"{reference} {did}: {size(version.wasm_size_bytes)}, {how}, {version.convention.value}")
-    if answer.module.live_version != version.version:
+    if version.runnable and answer.module.live_version != version.version:
         live = answer.module.live_version or "none"
         output.print_text(f"not the live version (live: {live}); run it as {reference}")
     print_findings(version)
-    if version.runnable:
+    if not version.runnable:
+        output.print_note("next: do what the findings say, and upload the new build; this one cannot run")
+    else:
         ref = answer.module.reference if answer.module.live_version == version.version else reference
-        output.print_note(f"next: hibana run {ref}{_example(version)}")
+        output.print_note(f"next: hibana {_example(ref, version)}")
 
 
-def _example(version: hibana.ModuleVersion) -> str:
-    """Spell what to write behind the reference to run a program, or the first function there is."""
+def _example(reference: str, version: hibana.ModuleVersion) -> str:
+    """Spell what runs a program, or the first function of its own that a module has; a session where all need one."""
     functions = [e for e in version.exports if e.callable]
     if not functions or any(e.name == "_start" for e in functions):
-        return ""
-    shown = next((e for e in functions if e.convention is not hibana.Convention.CORE), functions[0])
-    return " ".join(["", shown.name, *(p.name.upper() for p in shown.parameters)])
+        return f"run {reference}"
+    # What a toolchain exports for itself begins with an underscore.
+    own = [e for e in functions if not e.name.startswith("_") and not _on_objects(e)]
+    if not own and any(map(_on_objects, functions)):
+        return f"session {reference}"
+    own = own or functions
+    shown = next((e for e in own if e.convention is not hibana.Convention.CORE), own[0])
+    return " ".join(["run", reference, shown.name, *(p.name.upper() for p in shown.parameters)])
+
+
+def _on_objects(export: hibana.Export) -> bool:
+    """Tell whether a function takes or returns objects, which live in a session."""
+    types = (*(p.type for p in export.parameters), *export.results)
+    return any("own<" in each or "borrow<" in each for each in types)
 
 
 @command

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from hibana_server.domain.modules import Convention, Export
+from hibana_server.domain.values import needed
 from hibana_server.domain.wit import BITS, HANDLES, Type, read_type
 from hibana_server.domain.wit_json import SAFE_INTEGER, wraps_some
 from hibana_server.domain.wit_values import integer_range
@@ -30,22 +31,24 @@ def arguments_schema(export: Export) -> str:
     """Return the schema of the JSON array of arguments; empty for a function that cannot be called."""
     if not export.callable:
         return ""
-    return _array([(p.name, p.type) for p in export.parameters], exact=export.convention is Convention.COMPONENT)
+    items = [(p.name, p.type) for p in export.parameters]
+    return _array(items, needed(export.parameters), exact=export.convention is Convention.COMPONENT)
 
 
 def results_schema(export: Export) -> str:
     """Return the schema of the JSON array of results; empty for a function that cannot be called."""
     if not export.callable:
         return ""
-    return _array([("", t) for t in export.results], exact=export.convention is Convention.COMPONENT)
+    items = [("", t) for t in export.results]
+    return _array(items, len(items), exact=export.convention is Convention.COMPONENT)
 
 
-def _array(items: Sequence[tuple[str, str]], *, exact: bool) -> str:
+def _array(items: Sequence[tuple[str, str]], least: int, *, exact: bool) -> str:
     schema: dict[str, object] = {"$schema": DIALECT, "type": "array"}
     if items:
         of = _of_exact if exact else _of_core
         schema["prefixItems"] = [{**({"title": name} if name else {}), **of(type_)} for name, type_ in items]
-    schema |= {"items": False, "minItems": len(items), "maxItems": len(items)}
+    schema |= {"items": False, "minItems": least, "maxItems": len(items)}
     return json.dumps(schema, separators=(",", ":"))
 
 

@@ -55,17 +55,39 @@ Arguments = TypedArguments | JsonArguments
 
 
 def coerce(arguments: Arguments, export: Export) -> tuple[Value, ...]:
-    """Turn arguments into values that fit. Raises Invalid(ARGUMENTS_INVALID) naming the index."""
+    """Turn arguments into values that fit. Options at the end that are not given are none.
+
+    Raises Invalid(ARGUMENTS_INVALID) naming the index.
+    """
     given, wanted = len(arguments.values), len(export.parameters)
-    if given != wanted:
-        raise _invalid("arguments", f"{cut_utf8(signature(export), 300)} takes {wanted}, got {given}")
     parameters = export.parameters
+    if given != wanted:
+        least = needed(parameters)
+        if not least <= given < wanted:
+            told = f"{least} to {wanted}" if least < wanted else str(wanted)
+            raise _invalid("arguments", f"{cut_utf8(signature(export), 300)} takes {told}, got {given}")
+        arguments = _completed(arguments, wanted - given)
     if export.convention is Convention.COMPONENT:  # its integers have a sign
         return _exact(arguments, parameters)
     if isinstance(arguments, TypedArguments):
         typed = enumerate(zip(arguments.kinds, arguments.values, parameters, strict=True))
         return tuple([_from_typed(i, kind, value, parameter) for i, (kind, value, parameter) in typed])
     return tuple([_from_json(i, v, p) for i, (v, p) in enumerate(zip(arguments.values, parameters, strict=True))])
+
+
+def needed(parameters: Sequence[Parameter]) -> int:
+    """Return how many arguments there are at least: all up to the last that is no option."""
+    count = len(parameters)
+    while count and parameters[count - 1].type.startswith("option<"):
+        count -= 1
+    return count
+
+
+def _completed(arguments: Arguments, missing: int) -> Arguments:
+    none = (None,) * missing
+    if isinstance(arguments, TypedArguments):
+        return TypedArguments((*arguments.kinds, *("option",) * missing), (*arguments.values, *none))
+    return JsonArguments((*arguments.values, *none))
 
 
 def _exact(arguments: Arguments, parameters: tuple[Parameter, ...]) -> tuple[Value, ...]:

@@ -165,6 +165,22 @@ async def test_what_a_panic_says_is_on_stderr(bench: Bench) -> None:
     assert listener.text(Stream.STDERR) == b"it went wrong\n"
 
 
+@BOTH_BINDGEN
+async def test_a_function_is_called_without_objects_that_may_be_missing(bench: Bench, guest: str) -> None:
+    types = "export function without(a: string, b?: Options, c?: string[] | null, d?: Options | null): string;"
+    assert await bench.result(guest, types, "without", "all there is") == "all there is"
+
+
+async def test_the_glue_tells_undefined_from_null_and_objects(bench: Bench) -> None:
+    old = "convention_bindgen_old"
+    for number, told in ((0, 2), (127, 2), (128, 2), (129, 1), (130, 0), (132, 0), (-1, 0)):
+        assert await bench.value(old, "plain_values", number) == told
+    assert await bench.value("convention_bindgen_new", "asks_of_an_object") == 0
+    end, _ = await bench.run(old, "asks_of_an_object")
+    assert end.failure is not None
+    assert "__wbindgen_is_object" in end.failure.message
+
+
 async def test_glue_that_only_javascript_has_is_named(bench: Bench) -> None:
     end, _ = await bench.run("convention_bindgen_old", "web")
     assert end.failure is not None

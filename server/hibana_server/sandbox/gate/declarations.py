@@ -41,6 +41,7 @@ _MODIFIERS = frozenset({"static", "readonly", "private", "protected", "public", 
 _NAME_ENDS = frozenset({"(", ":", "?", ";"})
 """What follows a member's name; a modifier is followed by another word."""
 _NOTHING = frozenset({"undefined", "null", "void"})
+_QUOTES = frozenset("\"'`")
 _OWN = {
     **{f"i{bits}": f"s{bits}" for bits in (8, 16, 32, 64)},
     **{name: name for name in ("u8", "u16", "u32", "u64", "f32", "f64", "bool")},
@@ -63,6 +64,8 @@ class Declarations:
     """What classes have, by the names of the functions that wasm-bindgen makes of it; some are alternatives."""
     classes: set[str] = field(default_factory=set)
     enums: set[str] = field(default_factory=set)
+    words: set[str] = field(default_factory=set)
+    """Types that are one of several texts. They travel as numbers, and no number stands for a missing one."""
 
 
 def looks_like_declarations(text: str) -> bool:
@@ -78,20 +81,21 @@ def read_declarations(text: str) -> Declarations:
         reader.item(found)
         if len(found.functions) > MAX_SIGNATURES:
             raise SignaturesWrongError(f"more than {MAX_SIGNATURES} functions")
-    enums = found.enums
-    found.functions = [_of_numbers(each, enums) for each in found.functions]
-    found.members = [_of_numbers(each, enums) for each in found.members]
+    found.functions = [_of_numbers(each, found) for each in found.functions]
+    found.members = [_of_numbers(each, found) for each in found.members]
     return found
 
 
-def _of_numbers(each: Declared, enums: set[str]) -> Declared:
-    parameters = tuple(_with_enums(slot, enums) for slot in each.parameters)
-    return Declared(each.name, parameters, None if each.result is None else _with_enums(each.result, enums), each.line)
+def _of_numbers(each: Declared, found: Declarations) -> Declared:
+    parameters = tuple(_with_enums(slot, found) for slot in each.parameters)
+    return Declared(each.name, parameters, None if each.result is None else _with_enums(each.result, found), each.line)
 
 
-def _with_enums(slot: Slot, enums: set[str]) -> Slot:
+def _with_enums(slot: Slot, found: Declarations) -> Slot:
     """Return a slot whose enumeration, which may be declared behind its function, is a number."""
-    return Slot(slot.name, (read_type("s32"),)) if slot.problem in enums else slot
+    if slot.problem in found.words or slot.problem[:1] in _QUOTES:
+        return Slot(slot.name, (), problem=slot.problem)
+    return Slot(slot.name, (read_type("s32"),)) if slot.problem in found.enums else slot
 
 
 class _Reader:
@@ -134,7 +138,7 @@ class _Reader:
         """
         doc = self._docs.get(self._next, "")
         line = self._lines[self._next]
-        if not self._take("export", "declare"):
+        if not self._take("export", "declare") and self._peek() != "type":
             self._skip()
             return
         is_default = False
@@ -151,6 +155,13 @@ class _Reader:
             name = self._peek()
             found.classes.add(name)
             self._members(name, found.members)
+        elif self._take("type"):
+            name = self._peek()
+            self._next += 1
+            choices = _split(self._type_words(";", "export", "declare")) if self._take("=") else []
+            if choices and all(choice[0] in _QUOTES for choice in choices):
+                found.words.add(name)
+            self._skip()
         elif self._take("enum"):
             found.enums.add(self._peek())
             self._skip()
@@ -311,7 +322,7 @@ def _slot(name: str, words: list[str], notes: dict[str, str]) -> Slot:
     optional = any(choice in _NOTHING for choice in choices)
     named = [choice for choice in choices if choice not in _NOTHING]
     if len(named) != 1:
-        return Slot(name, (), problem=" | ".join(choices))
+        return Slot(name, (), problem=" | ".join(choices), optional=optional and bool(named))
     (choice,) = named
     if choice == "number":
         return Slot(name, _OPTIONAL_NUMBER if optional else _NUMBER)

@@ -92,6 +92,16 @@ _KINDS = (
         "Build with -sSTANDALONE_WASM (C++: and without exceptions), or with wasi-sdk.",
     ),
     _Kind(
+        "a program that loads it (it is a shared library, a side module)",
+        lambda module, name: module == "env" and name in {"__memory_base", "__table_base"},
+        "Link it statically into a program or a library of its own (Emscripten: without -sSIDE_MODULE).",
+    ),
+    _Kind(
+        "setjmp and longjmp of its host",
+        lambda module, name: module == "env" and name in {"setjmp", "longjmp", "_setjmp"},
+        "Build without setjmp and longjmp, or take a build of the library in another language.",
+    ),
+    _Kind(
         "Go's wasm_exec.js",
         lambda module, _name: module in {"gojs", "go"},
         "Build with GOOS=wasip1 GOARCH=wasm.",

@@ -15,6 +15,7 @@ from hibana_server.sandbox.gate.judgement import MAX_FINDINGS
 from hibana_server.sandbox.gate.signatures import Declared, SignaturesWrongError, Slot, read_signatures
 from hibana_server.sandbox.imports import FunctionType
 from hibana_server.sandbox.shapes import assemblyscript, buffer, plain, wasm_bindgen
+from hibana_server.sandbox.shapes.assemblyscript import FORMS
 
 REASON = "SIGNATURES_INVALID"
 _CORE = {"s32": "i32", "s64": "i64"}
@@ -57,6 +58,7 @@ def with_types(facts: ModuleFacts, text: str) -> ModuleFacts:
     if facts.convention is Convention.WASM_BINDGEN:
         declared = [_on_objects(each, classes) for each in declared]
         declared += [_on_objects(each, classes) for each in members if each.name in exports]
+        declared = [_without_objects(each, exports.get(each.name)) for each in declared]
     for each in declared:
         try:
             found = exports.get(each.name)
@@ -112,6 +114,48 @@ def _on_objects(declared: Declared, classes: set[str]) -> Declared:
 
     result = None if declared.result is None else resolved(declared.result, "own")
     return replace(declared, parameters=tuple(resolved(slot, "borrow") for slot in declared.parameters), result=result)
+
+
+def _without_objects(declared: Declared, export: Export | None) -> Declared:
+    """Return a function of a `.d.ts` as it can be called: without the objects of JavaScript that may be missing.
+
+    An array may be an object there too (js_sys): where nothing else fits, it is told as one.
+    """
+    if export is None:
+        return declared
+    left_out = replace(declared, parameters=tuple(map(_left_out, declared.parameters)))
+    core = _core_type(export)
+    slots = (*left_out.parameters, *((left_out.result,) if left_out.result else ()))
+    if not all(slot.types for slot in slots) or _resolve(Convention.WASM_BINDGEN, left_out, core) is not None:
+        return left_out
+    objects = replace(
+        left_out,
+        parameters=tuple(map(_as_object, left_out.parameters)),
+        result=left_out.result and _as_object(left_out.result),
+    )
+    found = _resolve(Convention.WASM_BINDGEN, objects, core)
+    if found is None:
+        return declared
+    parameters, results = found
+    return replace(
+        declared,
+        parameters=tuple(_told(slot, type_) for slot, type_ in zip(declared.parameters, parameters, strict=True)),
+        result=declared.result and _told(declared.result, results[0]),
+    )
+
+
+def _left_out(slot: Slot) -> Slot:
+    if slot.types or not slot.optional:
+        return slot
+    return replace(slot, types=(wasm_bindgen.NO_LIST if slot.problem.endswith("[]") else wasm_bindgen.UNDEFINED,))
+
+
+def _as_object(slot: Slot) -> Slot:
+    return replace(slot, types=(*slot.types, wasm_bindgen.UNDEFINED)) if slot.form in FORMS else slot
+
+
+def _told(slot: Slot, type_: Type) -> Slot:
+    return replace(slot, types=(), problem=slot.form) if type_ is wasm_bindgen.UNDEFINED and slot.types else slot
 
 
 def _freeing(exports: dict[str, Export], classes: set[str]) -> Iterator[tuple[str, Export]]:
@@ -194,6 +238,8 @@ def _core_type(export: Export) -> FunctionType:
     )
 
 
+_MISSING = frozenset({wasm_bindgen.UNDEFINED, wasm_bindgen.NO_LIST})
+MAX_NOTE = 512
 _PLAIN = (Convention.PACKED_BYTES, Convention.C_STRINGS)
 _CANDIDATES = {
     Convention.WASM_BINDGEN: (Convention.WASM_BINDGEN,),
@@ -208,20 +254,30 @@ def _bound(
     parameters: tuple[Type, ...],
     results: tuple[Type, ...],
 ) -> Export:
+    missing = [(place, type_) for place, type_ in enumerate(parameters) if type_ in _MISSING]
     spelled = tuple(each.spell() for each in (*parameters, *results))
     simple = all(each in {"s32", "s64", "f32", "f64"} for each in spelled)
     # In wasm-bindgen a function of numbers that may throw returns more than its result.
     words = (len(export.parameters), len(export.results))
     simple = simple and words == (len(parameters), len(results))
-    forms = zip(slots, parameters, strict=True)
+    forms = list(zip(slots, parameters, strict=True))
+    notes = [IN_SESSION] if holds_handles(spelled) else []
+    notes += [
+        f"it is called without {slot.name} ({clean(slot.problem, 64)}), which {_OBJECT}"
+        for slot, type_ in forms
+        if type_ in _MISSING
+    ]
     return replace(
         export,
-        parameters=tuple(Parameter(slot.name, type_.spell(), slot.form) for slot, type_ in forms),
+        parameters=tuple(
+            Parameter(slot.name, type_.spell(), slot.form) for slot, type_ in forms if type_ not in _MISSING
+        ),
         results=tuple(each.spell() for each in results),
         callable=True,
         # Numbers that the binary has as they are need nothing on their way.
         convention=Convention.CORE if simple else convention,
-        note=IN_SESSION if holds_handles(spelled) else "",
+        note="; ".join(notes)[:MAX_NOTE],
+        form=wasm_bindgen.left_out(missing),
     )
 
 

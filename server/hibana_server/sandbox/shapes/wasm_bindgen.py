@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from hibana_server.domain.wit import HANDLES, Type
 from hibana_server.sandbox.imports import FunctionType
@@ -29,6 +30,8 @@ NO_SMALL = 0xFFFFFF
 """What none is where an option of a small number travels as one i32."""
 NO_NUMBER = float(0x1_0000_0001)
 """What none is where an option of a number travels as one f64."""
+UNDEFINED, NO_LIST = Type("undefined"), Type("no list")
+"""What stands for an object of JavaScript, and for a list of objects, where a function is called without it."""
 THROWN = ("i32", "i32")
 """Number of the thrown object, and whether it was thrown."""
 
@@ -61,6 +64,18 @@ def malloc_of(functions: Iterable[tuple[str, FunctionType]]) -> str | None:
 def free_of(class_: str) -> str:
     """Return the name of the function that frees objects of a class."""
     return f"__wbg_{class_.lower()}_free"
+
+
+def left_out(places: Iterable[tuple[int, Type]]) -> str:
+    """Write where a function is called without an object, as `domain.modules.Export.form`: `1 2[]`."""
+    return " ".join(f"{place}[]" if type_ is NO_LIST else str(place) for place, type_ in places)
+
+
+@lru_cache(maxsize=1024)
+def places_left_out(form: str) -> tuple[tuple[int, Type], ...]:
+    """Read what `left_out` wrote: places among all parameters, in their order."""
+    words = form.split()
+    return tuple((int(word.removesuffix("[]")), NO_LIST if word.endswith("[]") else UNDEFINED) for word in words)
 
 
 def looks_unbound(name: str) -> bool:
@@ -96,7 +111,10 @@ def words_of(type_: Type | None) -> Iterator[tuple[str, ...]]:
         yield ()
         return
     inner = type_.item() if type_.kind == "option" else type_
-    if inner.kind == "string" or element_of(inner) is not None:
+    if type_ is UNDEFINED:
+        yield ("externref",)  # the value itself
+        yield ("i32",)  # its number, or that of its place in the table
+    elif type_ is NO_LIST or inner.kind == "string" or element_of(inner) is not None:
         yield ("i32", "i32")
     elif inner.kind in HANDLES:
         yield ("i32",)  # a pointer; none is the null pointer

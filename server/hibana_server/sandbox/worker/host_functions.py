@@ -317,7 +317,8 @@ def _take(value: Any) -> Any:
         case 3:
             return of.f64
         case _:
-            return None
+            # A reference to nothing is undefined, whose number is that of a free place; objects are nothing more.
+            return None if of.externref.store_id else 0
 
 
 def _give(target: Any, kind: str, value: Any) -> None:

@@ -13,11 +13,13 @@ from hibana_server.sandbox.imports import FunctionType
 from hibana_server.sandbox.shapes.wasm_bindgen import MALLOC, malloc_of
 from hibana_server.sandbox.worker.components.loaded import LoadedComponent, load
 from hibana_server.sandbox.worker.host_functions import Linker, LinkRefused
-from hibana_server.sandbox.worker.native import core_type, ffi
+from hibana_server.sandbox.worker.native import REFERENCE_VALUE, core_type, ffi
 
 START_FUNCTIONS = ("_initialize", "__wbindgen_start")
 """What reactors and wasm-bindgen's libraries want called once before anything else."""
 KINDS = {"i32": 0, "i64": 1, "f32": 2, "f64": 3}
+REFERENCE = "externref"
+"""What a function may take besides: it is called without the object."""
 MAX_MODULES: Final = 256
 """Modules held at most: the engine keeps the file of each open, and a worker may open few (`walls`)."""
 
@@ -59,7 +61,7 @@ class LoadedModule:
     functions: dict[str, Function | None] = field(default_factory=dict)
 
     def function(self, name: str) -> Function | None:
-        """Return an exported function; None where there is none of that name with core types only."""
+        """Return an exported function; None where there is none of that name that takes and returns numbers."""
         if name not in self.functions:
             self.functions[name] = self._find(name)
         return self.functions[name]
@@ -72,11 +74,13 @@ class LoadedModule:
         if kind is None:
             return None
         type_ = _function_type(kind)
-        if not all(each in KINDS for each in (*type_.parameters, *type_.results)):
+        if not all(each in KINDS for each in type_.results):
+            return None
+        if not all(each in KINDS or each == REFERENCE for each in type_.parameters):
             return None
         arguments = (ffi.wasmtime_val_t * len(type_.parameters))()
         for value, each in zip(arguments, type_.parameters, strict=True):
-            value.kind = KINDS[each]
+            value.kind = REFERENCE_VALUE if each == REFERENCE else KINDS[each]
         returned = (ffi.wasmtime_val_t * len(type_.results))()
         return Function(name.encode(), type_.parameters, type_.results, arguments, returned)
 

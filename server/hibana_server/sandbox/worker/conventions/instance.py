@@ -10,7 +10,7 @@ from typing import Any
 from hibana_server.sandbox.bulk import MAX_RESULT_BYTES
 from hibana_server.sandbox.worker.conventions.ends import BadOutputError, FailedError, MissingError, TooMuchError
 from hibana_server.sandbox.worker.conventions.handles import Handles
-from hibana_server.sandbox.worker.module_cache import Function, LoadedModule
+from hibana_server.sandbox.worker.module_cache import REFERENCE, Function, LoadedModule
 from hibana_server.sandbox.worker.native import GLOBAL_KIND, MEMORY_KIND, Failure, ffi
 
 WORD = 0xFFFFFFFF
@@ -61,8 +61,10 @@ class Instance:
             raise MissingError(name)
         return found
 
-    def call(self, name: str, *values: float) -> Any:
+    def call(self, name: str, *values: float | None) -> Any:
         """Call an exported function over numbers; return its result, None without one, a tuple of several.
+
+        None stands for a reference to nothing.
 
         Raises FailedError, and MissingError where its types are others than were expected.
         """
@@ -70,7 +72,8 @@ class Instance:
         if len(values) != len(function.parameters):
             raise MissingError(name)
         for target, kind, value in zip(function.arguments, function.parameters, values, strict=True):
-            setattr(target.of, kind, value)
+            if kind != REFERENCE:  # the value is empty, and stays so
+                setattr(target.of, kind, value)
         failed = self._invoke(function, self._context)
         if failed is not None:
             raise FailedError(failed)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from hibana_server.sandbox.frames import STDERR
 from hibana_server.sandbox.imports import FunctionType, function_type
-from hibana_server.sandbox.worker.call_state import CallState, GuestEnded
+from hibana_server.sandbox.worker.call_state import FIRST_OBJECT, CallState, GuestEnded
 
 MAX_TEXT_BYTES = 16 * 1024
 """What is kept of the text of an error."""
@@ -89,6 +89,36 @@ def _clone(_state: CallState, _caller: Caller, arguments: list[Any]) -> Any:
     return arguments[0]
 
 
+def _is_undefined(_state: CallState, _caller: Caller, arguments: list[Any]) -> int:
+    return int(_plain(arguments[0]) == _UNDEFINED)
+
+
+def _is_null(_state: CallState, _caller: Caller, arguments: list[Any]) -> int:
+    return int(_plain(arguments[0]) == _NULL)
+
+
+def _plain(number: int | None) -> int | None:
+    """Return which of undefined, null, true and false a value is; None for an object."""
+    if number is None or number & 0xFFFFFFFF >= FIRST_OBJECT:
+        return None
+    return max(number & 0xFFFFFFFF, _UNDEFINED)  # the places before are free, and hold undefined
+
+
+def _unlike(name: str) -> Glue:
+    """Return a function that says no to undefined, null, true and false; of objects only JavaScript knows."""
+
+    def ask(state: CallState, _caller: Caller, arguments: list[Any]) -> int:
+        if _plain(arguments[0]) is None:
+            state.glue_called = name
+            raise GuestEnded
+        return 0
+
+    return ask
+
+
+_UNDEFINED, _NULL = FIRST_OBJECT - 4, FIRST_OBJECT - 3
+
+
 def _rows() -> dict[tuple[str, FunctionType], Glue]:
     rows: list[tuple[str, str, Glue]] = [
         ("__wbindgen_throw", "i32 i32 ->", _throw),
@@ -102,8 +132,13 @@ def _rows() -> dict[tuple[str, FunctionType], Glue]:
     for made in ("i32", "externref"):
         rows += [(name, f"i32 i32 -> {made}", _object) for name in _FROM_TEXT]
         rows.append(("new", f"-> {made}", _error))
+    for asked in ("i32", "externref"):
+        rows.append(("__wbindgen_is_undefined", f"{asked} -> i32", _is_undefined))
+        rows.append(("__wbindgen_is_null", f"{asked} -> i32", _is_null))
+        rows += [(name, f"{asked} -> i32", _unlike(name)) for name in _NEVER_PLAIN]
     return {(name, function_type(kind)): glue for name, kind, glue in rows}
 
 
 _FROM_TEXT = ("__wbindgen_string_new", "__wbindgen_error_new", "__wbindgen_cast", "Error", "new")
+_NEVER_PLAIN = ("__wbindgen_is_object", "__wbindgen_is_string", "__wbindgen_is_function")
 _KNOWN = _rows()

@@ -25,8 +25,10 @@ from hibana_server.sandbox.shapes.wasm_bindgen import (
     OBJECT_FREE,
     STACK_POINTER,
     THROWN,
+    UNDEFINED,
     Shape,
     fit,
+    places_left_out,
 )
 from hibana_server.sandbox.worker.conventions.ends import BadOutputError, MissingError, ThrownError
 from hibana_server.sandbox.worker.conventions.handles import Handles
@@ -77,11 +79,14 @@ class WasmBindgen:
     def _call(self, instance: Instance, name: str, signature: Signature, values: tuple[Any, ...]) -> tuple[Any, ...]:
         function = instance.function(name)
         result = signature.results[0] if signature.results else None
-        shape = fit(signature.parameters, result, FunctionType(function.parameters, function.results))
+        parameters = signature.parameters
+        if len(signature.forms) > len(parameters):
+            parameters, values = _with_left_out(signature.forms[-1], parameters, values)
+        shape = fit(parameters, result, FunctionType(function.parameters, function.results))
         if shape is None:
             raise MissingError(name)
-        lowered: list[int | float] = []
-        for type_, words, value in zip(signature.parameters, shape.parameters, values, strict=True):
+        lowered: list[Any] = []
+        for type_, words, value in zip(parameters, shape.parameters, values, strict=True):
             lowered += _lower(instance, type_, words, value)
         returned = _call_with_area(instance, name, shape, lowered) if shape.in_memory else _all(instance, name, lowered)
         if shape.may_throw:
@@ -96,18 +101,29 @@ class WasmBindgen:
         return (_lift(instance, result, shape.words, returned),)
 
 
+def _with_left_out(
+    form: str, parameters: tuple[Type, ...], values: tuple[Any, ...]
+) -> tuple[tuple[Type, ...], tuple[Any, ...]]:
+    """Put what a function is called without in its place among the parameters."""
+    types, given = list(parameters), list(values)
+    for place, type_ in places_left_out(form):
+        types.insert(place, type_)
+        given.insert(place, None)
+    return tuple(types), tuple(given)
+
+
 def _counted(instance: Instance, pointer: int) -> bool:
     """Tell whether the counters before an object say that somebody holds it."""
     counts = instance.words(pointer - 8, 2)
     return counts is not None and all(0 < count <= _MAX_HOLDERS for count in counts)
 
 
-def _all(instance: Instance, name: str, lowered: list[int | float]) -> list[Any]:
+def _all(instance: Instance, name: str, lowered: list[Any]) -> list[Any]:
     returned = instance.call(name, *lowered)
     return list(returned) if isinstance(returned, tuple) else [] if returned is None else [returned]
 
 
-def _call_with_area(instance: Instance, name: str, shape: Shape, lowered: list[int | float]) -> list[Any]:
+def _call_with_area(instance: Instance, name: str, shape: Shape, lowered: list[Any]) -> list[Any]:
     """Call a function that writes its result to an area on its stack."""
     words = (*shape.words, *THROWN)
     # As C lays structures out. What a function that cannot throw leaves unwritten is zero: nothing was thrown.
@@ -138,13 +154,12 @@ def _error(instance: Instance, result: Type | None, thrown: int) -> Any:
     return [True, None if result.items[1] is None else text]
 
 
-def _lower(instance: Instance, type_: Type, words: tuple[str, ...], value: Any) -> list[int | float]:
+def _lower(instance: Instance, type_: Type, words: tuple[str, ...], value: Any) -> list[Any]:
+    if value is None:
+        return _none(type_, words)
     inner = type_
     if type_.kind == "option":
-        inner = type_.item()
-        if value is None:
-            return _none(words, handle=inner.kind in HANDLES)
-        value = value[0]
+        inner, value = type_.item(), value[0]
     if inner.kind in HANDLES:
         return [signed(_objects(instance).pointer(value), 32)]
     letter = element_of(inner)
@@ -160,8 +175,11 @@ def _lower(instance: Instance, type_: Type, words: tuple[str, ...], value: Any) 
     return [float(number if isinstance(value, str) else value)]  # with its own sign
 
 
-def _none(words: tuple[str, ...], *, handle: bool) -> list[int | float]:
-    if handle:
+def _none(type_: Type, words: tuple[str, ...]) -> list[Any]:
+    if words == ("externref",):
+        return [None]
+    if type_ is UNDEFINED or type_.is_handle:
+        # Of an object of JavaScript that may be missing 0 is none; of another one 0 is where the glue has undefined.
         return [0]
     if len(words) == 1:
         return [NO_NUMBER if words == ("f64",) else NO_SMALL]
