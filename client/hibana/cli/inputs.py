@@ -20,6 +20,7 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|ms|s|m|h|d)?\Z", re.ASCII)
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMG]i?B?|B)?\Z", re.ASCII | re.IGNORECASE)
 _POWERS = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3}
+_TEXTS = frozenset({"string", "option<string>"})
 _LITERALS = {"true": True, "false": False, "null": None}
 
 
@@ -80,14 +81,18 @@ def text_file(path: str | None) -> str:
         raise typer.BadParameter(f"{path} is not text in UTF-8") from None
 
 
-def argument(text: str) -> Any:
-    """Read one argument of a function.
+def argument(text: str, type_: str = "") -> Any:
+    """Read one argument of a function; `type_` is what the function takes, where that is known.
 
     A JSON number, true, false, null, [..], {..} or ".." is taken as such, `@FILE` as the bytes of
-    the file, anything else as a string. Whole numbers stay exact whatever their size.
+    the file, anything else as a string. Whole numbers stay exact whatever their size. For a string
+    `@FILE` is the text of the file, and [..] and {..} are text.
     """
+    is_text = type_ in _TEXTS
     if text.startswith("@") and len(text) > 1:
-        return file_bytes(text[1:])
+        return text_file(text[1:]) if is_text else file_bytes(text[1:])
+    if is_text and text[:1] in {"[", "{"}:
+        return text
     if text in _LITERALS:
         return _LITERALS[text]
     if text[:1] not in set('-0123456789[{"'):

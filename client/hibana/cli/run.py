@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
+import hibana
 from hibana.cli import exits, options
 from hibana.cli.command import command
 from hibana.cli.files import given, wanted
@@ -96,6 +100,16 @@ hibana run user/resvg --argv /in.svg --argv /out.png --file in.svg --file photo.
 """
 
 
+async def _arguments(client: hibana.Client, ref: str, function: str, typed: Sequence[str]) -> tuple[Any, ...]:
+    """Read arguments. Where their meaning hangs on the function's types, ask for these; the run tells what is wrong."""
+    types: tuple[str, ...] = ()
+    if any(each.startswith(("@", "[", "{")) for each in typed):
+        with contextlib.suppress(hibana.HibanaError):
+            exports = (await client.version(ref)).exports
+            types = next((tuple(p.type for p in each.parameters) for each in exports if each.name == function), ())
+    return tuple(argument(*each) for each in zip_longest(typed, types[: len(typed)], fillvalue=""))
+
+
 @command
 async def run_command(  # noqa: PLR0913 - the options of the command
     session: Session,
@@ -103,7 +117,7 @@ async def run_command(  # noqa: PLR0913 - the options of the command
     function: Annotated[str, typer.Argument(metavar="FUNCTION", help="Exported function.")] = "_start",
     args: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ARG", help="JSON (5, true, [1,2]) or text; @FILE for a file's bytes."),
+        typer.Argument(metavar="ARG", help="JSON (5, true, [1,2]) or text; @FILE for a file's bytes or text."),
     ] = None,
     *,
     stdin: Annotated[str | None, typer.Option("--stdin", metavar="FILE|-", help="Standard input of the guest.")] = None,
@@ -155,7 +169,7 @@ async def run_command(  # noqa: PLR0913 - the options of the command
     call = Call(
         ref=ref,
         function=function,
-        args=tuple(argument(arg) for arg in args or ()),
+        args=await _arguments(session.client, ref, function, args or ()),
         argv=tuple(argv or ()),
         env=pairs(env or (), "a variable"),
         stdin=b"" if stdin is None else file_bytes(stdin),

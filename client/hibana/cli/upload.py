@@ -103,15 +103,17 @@ def _tell_upload(answer: hibana.Upload) -> None:
 
 
 def _example(reference: str, version: hibana.ModuleVersion) -> str:
-    """Spell what runs a program, or the first function of its own that a module has; a session where all need one."""
+    """Spell what runs a program, or the first function of its own that a module has; a session where all need one.
+
+    Where there is nothing to call, what tells why.
+    """
     functions = [e for e in version.exports if e.callable]
     if not functions or any(e.name == "_start" for e in functions):
         return f"run {reference}"
     # What a toolchain exports for itself begins with an underscore.
     own = [e for e in functions if not e.name.startswith("_") and not _on_objects(e)]
-    if not own and any(map(_on_objects, functions)):
-        return f"session {reference}"
-    own = own or functions
+    if not own:
+        return f"session {reference}" if any(map(_on_objects, functions)) else f"modules show {reference}"
     shown = next((e for e in own if e.convention is not hibana.Convention.CORE), own[0])
     return " ".join(["run", reference, shown.name, *(p.name.upper() for p in shown.parameters)])
 

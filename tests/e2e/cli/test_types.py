@@ -34,6 +34,17 @@ def test_text_and_bytes_go_in_and_come_out(typed: Cli) -> None:
     assert (done.returncode, b"wants a string, got a number" in done.stderr) == (3, True)
 
 
+def test_a_string_is_read_from_a_file_and_may_look_like_json(typed: Cli) -> None:
+    Path(typed.home, "in.txt").write_text("gr\u00fc\u00dfe [1", "utf-8")
+    assert typed.ok("run", "user/packed", "echo", "@in.txt") == "gr\u00fc\u00dfe [1\n"
+    assert typed.ok("run", "user/packed", "echo", '{"a": [1]}') == '{"a": [1]}\n'
+    Path(typed.home, "in.bin").write_bytes(b"\xff\xfe")
+    done = typed.run("run", "user/packed", "echo", "@in.bin")
+    assert (done.returncode, b"is not text in UTF-8" in done.stderr) == (2, True)
+    done = typed.run("run", "user/nowhere", "echo", "@in.txt")
+    assert (done.returncode, b"hibana modules list" in done.stderr) == (3, True)
+
+
 def test_types_are_shown(typed: Cli) -> None:
     shown = typed.ok("inspect", "packed.wasm", "--types", "packed.types")
     assert "join\t(a: string, b: list<u8>) -> list<u8>\tpacked_bytes" in shown
