@@ -291,6 +291,9 @@ class Session:
         try:
             while (message := await self._call.read()) is not grpc.aio.EOF:
                 await self._take(message)
+                if self._result is not None:  # the service waits for that: it tells nothing more
+                    async with self._sending:
+                        await self._call.done_writing()
             if await self._call.code() is not grpc.StatusCode.OK:
                 self._failed = translate(await self._broken(), self._request_id)
         except grpc.aio.AioRpcError as error:

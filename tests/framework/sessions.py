@@ -71,6 +71,9 @@ class OpenSession:
                     )
                 return None
             self.told += flat(message)
+            last = self.told[-1]
+            if last.call_id == 0 and last.event.HasField("result"):
+                await self.call.done_writing()  # else the service waits whether more comes
         self._taken += 1
         return self.told[self._taken - 1]
 

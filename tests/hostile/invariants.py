@@ -173,7 +173,8 @@ def log_is_clean(house: House, since: int) -> None:
     for line in lines:
         house.hear("the log", line.encode())
         assert line.rstrip("\n").isprintable(), f"a control character in the log: {line!r}"
-    assert [line for line in lines if any(f'"event":"{event}"' in line for event in _DEFECTS)] == []
+    defects = [line for line in lines if any(f'"event":"{event}"' in line for event in _DEFECTS)]
+    assert not defects, "".join(defects)
 
 
 _DEFECTS = frozenset({"defect", "output_not_passed_on", "end_not_passed_on", "record_refused", "worker_defect"})

@@ -150,7 +150,8 @@ class ExecutorServicer:
         right or a module changes: `TOKEN_EXPIRED`, `NOT_FOUND`, `NOT_ALLOWED` once what was called before is answered;
         `TOKEN_REVOKED`, `TOKEN_INVALID`, and whatever befalls a module that is disabled or deleted, at once.
         Closing the sending side ends the session when everything is answered, and ends stdin; cancelling the RPC kills
-        the guest at once.
+        the guest at once. Close it too when the session has ended by itself: until then, for a second at most, the stream
+        stays open, since clients that are writing when it ends lose what they have not read.
         Codes as for Execute; INVALID_ARGUMENT (STREAM_ORDER; INVALID_REQUEST for a call id that is 0 or was used, which
         ends the session). RESOURCE_EXHAUSTED (QUEUE_FULL: too many sessions, of this caller or of all). Not safe to retry.
         """

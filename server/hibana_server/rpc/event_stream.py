@@ -60,3 +60,11 @@ async def write(context: grpc.aio.ServicerContext[Any, Any], message: Message) -
     except grpc.aio.InternalError:
         # The caller went away while the write waited; that is told in this way, before the cancellation comes.
         raise asyncio.CancelledError from None
+
+
+async def tell_ahead(context: grpc.aio.ServicerContext[Any, Any], key: str, value: str) -> None:
+    """Send initial metadata. Raises CancelledError when the caller has gone, as `write` does."""
+    try:
+        await context.send_initial_metadata(((key, value),))
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError from None

@@ -26,6 +26,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 _FIRST_SECONDS = 10.0
 """Time in which a session is opened."""
+_LINGER_SECONDS = 1.0
+"""Time in which a session that has ended still reads, unless its caller closes the sending side. Clients of grpc that
+are writing when a stream ends lose what they have not read of it, and so the last answers."""
 _SURE_READS = 3
 """Reads behind the end of the requests. They end in the same way for a caller who closes the sending side and for one
 who has hung up, which grpc tells right behind; so whoever has is cancelled before a further read is answered. One would
@@ -57,13 +60,17 @@ class SessionMethods(pb_grpc.ExecutorServicer):
             opening.trace_id = parent.trace_id
         session = await self._sessions.open(opening)
         current.execution = session.uid
-        reading = asyncio.create_task(_read(request_iterator, session, context))
+        over = asyncio.Event()
+        reading = asyncio.create_task(_read(request_iterator, session, over, context))
         pack = pack_all if first.open.batch_answers else pack_each
         try:
             writer = Writer(context, self._alarms)
             while told := await session.next():
                 for message in pack(told):
                     await writer.write(message)
+            over.set()
+            self._sessions.closed(session)
+            await asyncio.wait([reading], timeout=_LINGER_SECONDS)
         except NothingReadError:
             raise Conflict(
                 f"nothing was read for {READER_SECONDS:g} s, so the session ended; read answers while you send calls",
@@ -87,10 +94,17 @@ async def _first(requests: AsyncIterator[pb.SessionRequest]) -> pb.SessionReques
         ) from None
 
 
-async def _read(requests: AsyncIterator[pb.SessionRequest], session: Session, context: Context) -> None:
-    """Pass what the caller sends to the session, until it sends nothing more or something wrong."""
+async def _read(
+    requests: AsyncIterator[pb.SessionRequest], session: Session, over: asyncio.Event, context: Context
+) -> None:
+    """Pass what the caller sends to the session, until it sends nothing more or something wrong.
+
+    What comes when all is `over` is dropped.
+    """
     try:
         async for request in requests:
+            if over.is_set():
+                continue
             match request.WhichOneof("message"):
                 case "calls":
                     await session.calls(unpack_calls(request.calls))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +256,22 @@ async def test_every_fresh_call_has_a_record(caller: Stubs, module: str) -> None
         request = executor_pb2.GetExecutionRequest(name=ends[call_id].execution)
         record = (await caller.executor.GetExecution(request)).execution
         assert (record.function, record.outcome) == (function, ends[call_id].event.result.outcome)
+
+
+async def test_who_is_writing_when_a_session_ends_hears_how(caller: Stubs, module: str) -> None:
+    for _ in range(10):
+        async with OpenSession(caller, module) as session:
+            await session.calls(json_call(1, "fail"))
+            writing = asyncio.ensure_future(_calls_without_end(session))
+            result = await session.end()
+            await writing
+        assert (outcome(session.told[1]), result.failure.code) == ("TRAP", "UNREACHABLE")
+
+
+async def _calls_without_end(session: OpenSession) -> None:
+    with suppress(asyncio.InvalidStateError):  # the sending side was closed when the end came
+        for number in itertools.count(2):
+            await session.calls(json_call(number, "count"))
 
 
 async def test_a_failing_fresh_call_leaves_the_others_alone(caller: Stubs, module: str) -> None:
