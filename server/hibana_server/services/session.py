@@ -368,5 +368,6 @@ class Session(ABC):
             self._timer = self._look_in(min(left, self._until - now))
 
     def _look_in(self, seconds: float) -> asyncio.TimerHandle:
-        expires = self._expires - time.time()
-        return asyncio.get_running_loop().call_later(min(seconds, expires) if expires > 0 else seconds, self._look)
+        if self._last is None:  # else their end was told already
+            seconds = min(seconds, max(0.0, self._expires - time.time()))
+        return asyncio.get_running_loop().call_later(seconds, self._look)

@@ -70,8 +70,8 @@ async def test_a_revoked_key_ends_an_idle_session(caller: Stubs, use: Use, modul
 async def test_a_revoked_key_ends_what_runs_in_its_session(caller: Stubs, use: Use, module: str, fresh: bool) -> None:
     made = await make(caller)
     async with OpenSession(use(made.secret), module, fresh_instance_per_call=fresh) as session:
-        await session.value(json_call(1, "count"))
-        await session.calls(json_call(2, "spin"), json_call(3, "count"))
+        await session.calls(json_call(1, "count"), json_call(2, "spin"), json_call(3, "count"))
+        await session.answer(1)
         await revoke(caller, made.api_key.name)
         result = await session.end()
     assert result.failure.code == "TOKEN_REVOKED"
@@ -117,18 +117,19 @@ async def test_what_was_called_before_a_key_expires_is_answered(
 ) -> None:
     made = await make(caller)
     async with OpenSession(use(made.secret), module) as session, OpenSession(use(made.secret), module) as idle:
-        await session.calls(json_call(1, "read", 10))
-        assert await session.next() is not None
+        # Whoever hears of the first of a message knows that the others were judged too.
+        await session.calls(json_call(1, "count"), json_call(2, "read", 10))
+        await session.answer(1)
         assert await idle.next() is not None
         await asyncio.to_thread(expire, server, made.api_key.name)
         assert (await idle.end()).failure.code == "TOKEN_EXPIRED"
-        await session.calls(json_call(2, "count"))
+        await session.calls(json_call(3, "count"))
         await session.send(stdin=b"late")
         result = await session.end()
     assert result.failure.code == "TOKEN_EXPIRED"
-    assert session.stdout(1) == b"late"
+    assert session.stdout(2) == b"late"
     answers = {each.call_id: outcome(each) for each in session.told if each.call_id and not each.event.stdout}
-    assert answers == {1: "OK", 2: "TOKEN_EXPIRED"}
+    assert answers == {1: "OK", 2: "OK", 3: "TOKEN_EXPIRED"}
 
 
 @KINDS
@@ -155,8 +156,8 @@ async def test_the_next_call_tells_who_was_taken_off_the_list(
     guest_caller = connect(f"{caller.subject}-guest", Role.USER)
     await change(caller, module, "allowed_users", allowed_users=[guest_caller.subject])
     async with OpenSession(guest_caller, module, fresh_instance_per_call=fresh) as session:
-        await session.calls(json_call(1, "spin"))
-        await session.next()
+        await session.calls(json_call(3, "count"), json_call(1, "spin"))
+        await session.answer(3)
         await change(caller, module, "allowed_users", allowed_users=[])
         await session.calls(json_call(2, "count"))
         await session.send(cancel_call_id=1)
