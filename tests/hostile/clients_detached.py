@@ -150,7 +150,7 @@ async def full_logs(house: House) -> None:
                 assert (await house.metrics())["hibana_event_logs_bytes"] <= LOGS
         assert (await house.record(name)).outcome in STOPPED
 
-    await house.repeat(house.times(4, 200), once)
+    await house.repeat(house.times(4, 80), once)
     await house.until(lambda metrics: not metrics["hibana_event_logs_bytes"])
 
 
@@ -186,7 +186,7 @@ CASES = theme(
     "detached",
     Case("more starts than may be", too_many_starts, 8, settings=SETTINGS),
     Case("watchers that read nothing", unread, 20, settings=SETTINGS),
-    Case("logs full of tiny pieces", full_logs, 10, settings=SETTINGS),
+    Case("logs full of tiny pieces", full_logs, 20, settings=SETTINGS),
     Case("numbers nobody was told", any_number, 2),
     Case("somebody else's run", others_runs, 3),
 )
