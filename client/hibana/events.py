@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hibana.execution_types import Cache, Failure, FileInfo, Limits, Outcome, Usage, guest_failed, single
+from hibana.execution_types import Cache, CallEnd, Failure, FileInfo, Limits, Outcome, Usage
 from hibana.values import Json
 
 
@@ -80,7 +80,7 @@ class FileChunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Result(CallEnd):
     """The end. Always the last event."""
 
     sequence: int
@@ -97,22 +97,6 @@ class Result:
     stderr_bytes: int
     files: tuple[FileInfo, ...] = ()
     """Files that were asked for and that the guest left; one without bytes had no FileChunk."""
-
-    @property
-    def ok(self) -> bool:
-        """Tell whether the function returned, or the program exited with 0."""
-        return self.outcome is Outcome.OK
-
-    @property
-    def value(self) -> Any:
-        """Return the only result, None where there is none, all of them as a tuple otherwise."""
-        return single(self.values)
-
-    def raise_for_outcome(self) -> Result:
-        """Return the event itself if the guest ended OK, raise GuestFailed otherwise."""
-        if not self.ok:
-            raise guest_failed(self.outcome, self.failure, self.execution)
-        return self
 
 
 @dataclass(frozen=True, slots=True)

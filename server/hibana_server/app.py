@@ -25,8 +25,9 @@ from hibana_server.app_audit import audit_log
 from hibana_server.app_greeting import greet
 from hibana_server.app_identity import opened
 from hibana_server.app_keys import api_keys
-from hibana_server.app_records import end_task, payloads_beside, remove_old_records
+from hibana_server.app_records import payloads_beside, remove_old_records
 from hibana_server.app_sessions import execution_services
+from hibana_server.app_tasks import end_task
 from hibana_server.app_traces import exported_traces, on_done
 from hibana_server.domain.callers import Role
 from hibana_server.domain.errors import Invalid, Unavailable

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from hibana_server.app_tasks import end_task
 from hibana_server.auth.claims import ClaimRules, check_path
 from hibana_server.auth.failures import FailureLimit
 from hibana_server.auth.issuer import Issuer, IssuerRules, check_secret
@@ -45,8 +46,7 @@ async def opened(settings: Settings, own_key: bytes, *sources: TokenSource) -> A
         )
     finally:
         if watching is not None:
-            watching.cancel()
-            await asyncio.wait([watching])
+            await end_task(watching)
 
 
 def most_connections() -> int:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from hibana_server.app_tasks import end_task
 from hibana_server.auth.api_keys import ApiKeySource
 from hibana_server.auth.sources import TokenSource
 from hibana_server.domain.api_keys import ApiKeyStore, KeyRules, KeyUses, RecentUses
@@ -26,5 +27,4 @@ async def api_keys(
         sources = (ApiKeySource(store, recent),) if section.enabled else ()
         yield ApiKeys(store, uses, recent, KeyRules(**section.rules())), sources
     finally:
-        looking_after.cancel()
-        await asyncio.wait([looking_after])
+        await end_task(looking_after)

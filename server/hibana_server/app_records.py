@@ -7,6 +7,7 @@ import functools
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from hibana_server.app_tasks import end_task
 from hibana_server.domain.history import Kept
 from hibana_server.domain.ports import ExecutionStore
 from hibana_server.domain.tiers import Tier
@@ -46,9 +47,3 @@ def remove_old_records(
     retention = RecordRetention(records, kept, report)
     metrics.numbers("history", lambda: {"removed": retention.removed}, counters=("removed",))
     stack.push_async_callback(end_task, asyncio.create_task(retention.run(section.sweep_seconds)))
-
-
-async def end_task(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait until it has ended."""
-    task.cancel()
-    await asyncio.wait([task])

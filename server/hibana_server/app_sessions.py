@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from hibana_server.app_tasks import end_task
 from hibana_server.rpc.executor import ExecutionServices
 from hibana_server.services.detached import Detached
 from hibana_server.services.executions import Executions
@@ -34,8 +35,7 @@ async def execution_services(
     try:
         yield ExecutionServices(executions, detached, watching, history, Replay(executions), sessions)
     finally:
-        looking.cancel()
-        await asyncio.wait([looking])
+        await end_task(looking)
 
 
 def _sessions(section: SessionsSection, places: int, executions: Executions, metrics: Metrics) -> Sessions:

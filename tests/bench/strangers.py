@@ -25,6 +25,7 @@ from hibana_server.domain.ids import now_us
 from hibana_server.storage.data_dir import open_data_dir
 from hibana_server.storage.migrate import upgrade
 from hibana_server.storage.sqlite.modules import SqliteModuleStore
+from tests.framework.refusals import ended
 from tests.framework.server import Server
 from tests.framework.stubs import Stubs
 
@@ -89,12 +90,7 @@ async def _module(server: Server) -> dict[str, float]:
     def asking(call: Callable[[str], Any]) -> Ask:
         async def ask(name: str) -> None:
             try:
-                answer = call(name)
-                if hasattr(answer, "__aiter__"):
-                    async for _ in answer:
-                        pass
-                else:
-                    await answer
+                await ended(call(name))
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.NOT_FOUND:
                     raise

@@ -18,16 +18,15 @@ from dataclasses import dataclass
 from functools import cache
 
 from tests.framework.filesystem_words import CODES, KINDS
+from tests.framework.script_memory import BASE, ScriptMemory
 from tests.framework.wasm import wat
 
 READ, WRITE = 1, 2
 CREATE, DIRECTORY, EXCLUSIVE, TRUNCATE = 1, 2, 4, 8
 
-_BASE = 0x10000
 _PAGES = 64
 _ARGUMENTS = 11
 _RECORD = struct.Struct(f"<{1 + 2 * _ARGUMENTS}q")
-_HEADER = struct.Struct("<II")
 _ROOM = 128
 """Bytes that a result may take."""
 
@@ -211,7 +210,7 @@ def guest(version: str = "0.2.0") -> bytes:
         (export "get-directories" (func (result (list (tuple (own $descriptor) string)))))))
       (core module $libc
         (memory (export "memory") {_PAGES})
-        (global $top (mut i32) (i32.const {_BASE}))
+        (global $top (mut i32) (i32.const {BASE}))
         (func (export "realloc") (param i32 i32 i32 i32) (result i32)
           (local $at i32)
           (local.set $at (i32.and (i32.add (global.get $top) (i32.const 15)) (i32.const -16)))
@@ -219,7 +218,7 @@ def guest(version: str = "0.2.0") -> bytes:
           (if (i32.gt_u (global.get $top) (i32.const {_PAGES * 65536})) (then unreachable))
           (local.get $at))
         (func (export "top") (result i32) (global.get $top))
-        (func (export "reset") (global.set $top (i32.const {_BASE}))))
+        (func (export "reset") (global.set $top (i32.const {BASE}))))
       (core instance $libc (instantiate $libc))
       (alias core export $libc "memory" (core memory $memory))
       (alias core export $libc "realloc" (core func $realloc))
@@ -305,7 +304,7 @@ class Told:
 
     def data(self, address: int, size: int) -> bytes:
         """Return what stands at an address."""
-        return self._memory[address - _BASE : address - _BASE + size]
+        return self._memory[address - BASE : address - BASE + size]
 
     def u32(self, address: int) -> int:
         """Return the number of four bytes at an address."""
@@ -324,26 +323,13 @@ class Told:
         return self.data(self.u32(result + offset), self.u32(result + offset + 4))
 
 
-class Script:
+class Script(ScriptMemory):
     """Calls in their order, and the memory that they work on."""
 
     def __init__(self) -> None:
-        self._memory = bytearray(_HEADER.size)
-        self._calls: list[tuple[int, ...]] = []
+        super().__init__(_RECORD)
         self.spelled: dict[int, str] = {}
         """What was called, by the address of its result."""
-
-    def room(self, size: int, content: bytes = b"") -> int:
-        """Set memory aside and return its address."""
-        self._memory += bytes(-len(self._memory) % 8)
-        address = _BASE + len(self._memory)
-        self._memory += content.ljust(size, b"\0")
-        return address
-
-    def text(self, text: str | bytes) -> tuple[int, int]:
-        """Put text into the memory and return address and length."""
-        data = text.encode() if isinstance(text, str) else text
-        return self.room(len(data), data), len(data)
 
     def call(self, name: str, *arguments: int | At) -> int:
         """Add a call; it returns where its result will stand."""
@@ -365,10 +351,3 @@ class Script:
     def root(self) -> At:
         """Ask for the directory and return its handle."""
         return At(self.call("get-directories"), 2)
-
-    @property
-    def data(self) -> bytes:
-        """The script as the component takes it."""
-        calls = _BASE + len(self._memory)
-        memory = bytes(_HEADER.pack(len(self._calls), calls)) + bytes(self._memory[_HEADER.size :])
-        return memory + b"".join(_RECORD.pack(*call) for call in self._calls)

@@ -80,14 +80,19 @@ def unpack(error: grpc.aio.AioRpcError) -> Refusal:
     )
 
 
+async def ended(call: Any) -> None:
+    """Wait for the end of a call of any kind. Raises what it ends with."""
+    if hasattr(call, "__aiter__"):
+        async for _ in call:
+            pass
+    else:
+        await call
+
+
 async def refused(call: Any) -> Refusal:
     """Wait for a call of any kind to be refused; one that is not fails the test."""
     try:
-        if hasattr(call, "__aiter__"):
-            async for _ in call:
-                pass
-        else:
-            await call
+        await ended(call)
     except grpc.aio.AioRpcError as error:
         return unpack(error)
     pytest.fail("the call was not refused")

@@ -125,3 +125,12 @@ def outcome(told: Response) -> str:
     if told.HasField("refusal"):
         return told.refusal.reason
     return execution_pb2.Outcome.Name(told.event.result.outcome).removeprefix("OUTCOME_")
+
+
+async def refusal(session: OpenSession, call: executor_pb2.SessionCall) -> str:
+    """Make a call that must be refused for its arguments, and return why."""
+    await session.calls(call)
+    told = await session.answer(call.call_id)
+    assert outcome(told) == "ARGUMENTS_INVALID", told
+    assert told.refusal.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    return told.refusal.message

@@ -17,6 +17,7 @@ from functools import cache
 import wasmtime
 
 from hibana_server.sandbox.imports import WASI_FUNCTIONS
+from tests.framework.script_memory import BASE, ScriptMemory
 
 CALLED = tuple(name for name, kind in WASI_FUNCTIONS.items() if kind.results == ("i32",))
 """Functions that can be scripted: those that answer with a code."""
@@ -24,12 +25,10 @@ READ, WRITE = 1 << 1, 1 << 6
 CREATE, DIRECTORY, EXCLUSIVE, TRUNCATE = 1, 2, 4, 8
 
 _CODES = 0x1000
-_BASE = 0x10000
 _PAGES = 256
 _ARGUMENTS = 9
 _RECORD = struct.Struct(f"<{1 + _ARGUMENTS}q")
-_HEADER = struct.Struct("<II")
-_MAX_CALLS = (_BASE - _CODES) // 4
+_MAX_CALLS = (BASE - _CODES) // 4
 
 
 @cache
@@ -70,17 +69,17 @@ def guest() -> bytes:
         )
         (unreachable))
       (func (export "_start") (local $i i32) (local $count i32)
-        (call $read (i32.const {_BASE}) (i32.const {_PAGES * 65536}))
-        (local.set $count (i32.load (i32.const {_BASE})))
+        (call $read (i32.const {BASE}) (i32.const {_PAGES * 65536}))
+        (local.set $count (i32.load (i32.const {BASE})))
         (block $done (loop $more
           (br_if $done (i32.ge_u (local.get $i) (local.get $count)))
           (i32.store (i32.add (i32.const {_CODES}) (i32.mul (local.get $i) (i32.const 4)))
             (call $call
-              (i32.add (i32.load (i32.const {_BASE + 4})) (i32.mul (local.get $i) (i32.const {_RECORD.size})))))
+              (i32.add (i32.load (i32.const {BASE + 4})) (i32.mul (local.get $i) (i32.const {_RECORD.size})))))
           (local.set $i (i32.add (local.get $i) (i32.const 1)))
           (br $more)))
         (call $write (i32.const {_CODES}) (i32.add (i32.const {_CODES}) (i32.mul (local.get $count) (i32.const 4))))
-        (call $write (i32.const {_BASE}) (i32.load (i32.const {_BASE + 4})))))"""
+        (call $write (i32.const {BASE}) (i32.load (i32.const {BASE + 4})))))"""
     return bytes(wasmtime.wat2wasm(text))
 
 
@@ -103,7 +102,7 @@ class Told:
 
     def data(self, address: int, size: int) -> bytes:
         """Return what stands at an address of the script's afterwards."""
-        return self._memory[address - _BASE : address - _BASE + size]
+        return self._memory[address - BASE : address - BASE + size]
 
     def u32(self, address: int) -> int:
         """Return the number of four bytes at an address."""
@@ -114,24 +113,11 @@ class Told:
         return int.from_bytes(self.data(address, 8), "little")
 
 
-class Script:
+class Script(ScriptMemory):
     """Calls in their order, and the memory that they work on."""
 
     def __init__(self) -> None:
-        self._memory = bytearray(_HEADER.size)
-        self._calls: list[tuple[int, ...]] = []
-
-    def room(self, size: int, content: bytes = b"") -> int:
-        """Set memory aside and return its address."""
-        self._memory += bytes(-len(self._memory) % 8)
-        address = _BASE + len(self._memory)
-        self._memory += content.ljust(size, b"\0")
-        return address
-
-    def text(self, text: str | bytes) -> tuple[int, int]:
-        """Put text into the memory and return address and length."""
-        data = text.encode() if isinstance(text, str) else text
-        return self.room(len(data), data), len(data)
+        super().__init__(_RECORD)
 
     def vectors(self, *buffers: tuple[int, int]) -> tuple[int, int]:
         """Put a list of buffers into the memory and return address and count."""
@@ -162,17 +148,10 @@ class Script:
         kinds = WASI_FUNCTIONS[CALLED[number]].parameters
         shown = []
         for argument, following in zip(arguments[: len(kinds)], [*arguments[1:], 0], strict=False):
-            inside = _BASE <= argument < _BASE + len(self._memory)
-            start = argument - _BASE
+            inside = BASE <= argument < BASE + len(self._memory)
+            start = argument - BASE
             shown.append(repr(bytes(self._memory[start : start + following])) if inside else str(argument))
         return f"{CALLED[number]}({', '.join(shown)})"
-
-    @property
-    def stdin(self) -> bytes:
-        """The script as the guest takes it."""
-        calls = _BASE + len(self._memory)
-        memory = bytes(_HEADER.pack(len(self._calls), calls)) + bytes(self._memory[_HEADER.size :])
-        return memory + b"".join(_RECORD.pack(*call) for call in self._calls)
 
     def read(self, stdout: bytes) -> Told:
         """Read what the guest wrote."""

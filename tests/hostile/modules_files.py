@@ -21,7 +21,7 @@ NAMES = (b"x", b"d", b"d/x", b"d/d/x", b"..", b"/", b".", b"", b"in", b"d/../in"
 
 
 async def run(house: House, reference: str, script: Script, **fields: object) -> Answer:
-    request = pb.InvokeRequest(module=reference, stdin=script.stdin, **fields)  # type: ignore[arg-type]
+    request = pb.InvokeRequest(module=reference, stdin=script.data, **fields)  # type: ignore[arg-type]
     return await house.mallory.executor.Invoke(request)
 
 
@@ -150,7 +150,7 @@ async def killed_while_it_has_files(house: House) -> None:
         script.call("poll_oneoff", clock, script.room(32), 1, script.room(4))
         answers = house.mallory.executor.Execute(
             pb.ExecuteRequest(
-                module=reference, stdin=script.stdin, files=[pb.InputFile(name="in", data=bytes(MIB))], outputs=["big"]
+                module=reference, stdin=script.data, files=[pb.InputFile(name="in", data=bytes(MIB))], outputs=["big"]
             )
         )
         told = []

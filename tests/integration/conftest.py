@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from hibana_server.domain.callers import Role
+from hibana_server.storage.data_dir import DataDir, open_data_dir
+from hibana_server.storage.migrate import upgrade
 from tests.framework.server import Server
 from tests.framework.stubs import Stubs
 
@@ -23,6 +26,14 @@ SETTINGS = {
 however many others the tests beside have caused."""
 
 _numbers = itertools.count()
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> DataDir:
+    """Make the data directory of a server that never ran, with its databases."""
+    made = open_data_dir(tmp_path / "data")
+    upgrade(made)
+    return made
 
 
 @pytest.fixture(scope="session")

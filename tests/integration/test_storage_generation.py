@@ -6,24 +6,15 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO
 
 import pytest
 
-from hibana_server.storage.data_dir import DataDir, open_data_dir
-from hibana_server.storage.migrate import upgrade
+from hibana_server.storage.data_dir import DataDir
 from hibana_server.storage.sqlite.modules import SqliteModuleStore
 from tests.contract.samples import a_module, a_version
 
 TOUCH = "UPDATE alembic_version SET version_num = version_num"
-
-
-@pytest.fixture
-def data_dir(tmp_path: Path) -> DataDir:
-    data_dir = open_data_dir(tmp_path / "data")
-    upgrade(data_dir)
-    return data_dir
 
 
 @pytest.fixture

@@ -43,12 +43,8 @@ class TokenVerifier:
         `judge` may know.
         """
         digest = digest_of(token)
-        kept = self._verified.get(digest)
-        if kept is not None:
-            now = time.time()
-            if now < kept[1] and (kept[2] is None or kept[2].used(now)):
-                return kept[0]
-        return self._judge_now(token, digest).caller
+        kept = self.kept(digest)
+        return kept.caller if kept is not None else self._judge_now(token, digest).caller
 
     async def judge(self, token: str) -> Caller:
         """Return the caller of a token for which `verify` raised KeysNeeded. Raises Unauthenticated, Unavailable."""

@@ -234,9 +234,10 @@ class Edge(grpc.GenericRpcHandler):
                 if error.denial is not None:
                     self._auditor.denied(call, context.peer(), error, request)
                 await _abort(context, error)
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, grpc.aio.InternalError):
+                # grpc tells of a caller who went away while something was sent by an error, before it cancels.
                 code = "CANCELLED"
-                raise
+                raise asyncio.CancelledError from None
             except grpc.aio.AbortError:
                 code = context.code().name if hasattr(context.code(), "name") else "UNKNOWN"
                 raise

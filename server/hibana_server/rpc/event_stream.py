@@ -39,8 +39,6 @@ class Writer:
             if self._gave_up and self._task is not None and not self._task.uncancel():
                 raise NothingReadError from None
             raise
-        except grpc.aio.InternalError:
-            raise asyncio.CancelledError from None
         finally:
             self._alarms.clear(self)
 
@@ -51,20 +49,9 @@ class Writer:
 
 
 async def write(context: grpc.aio.ServicerContext[Any, Any], message: Message) -> None:
-    """Write one message. Raises NothingReadError, and CancelledError when the reader has gone."""
+    """Write one message. Raises NothingReadError, and what grpc does when the reader has gone (`edge`)."""
     try:
         async with asyncio.timeout(READER_SECONDS):
             await context.write(message)
     except TimeoutError:
         raise NothingReadError from None
-    except grpc.aio.InternalError:
-        # The caller went away while the write waited; that is told in this way, before the cancellation comes.
-        raise asyncio.CancelledError from None
-
-
-async def tell_ahead(context: grpc.aio.ServicerContext[Any, Any], key: str, value: str) -> None:
-    """Send initial metadata. Raises CancelledError when the caller has gone, as `write` does."""
-    try:
-        await context.send_initial_metadata(((key, value),))
-    except grpc.aio.InternalError:
-        raise asyncio.CancelledError from None

@@ -16,7 +16,7 @@ from hibana_server.domain.errors import Conflict
 from hibana_server.domain.executions import stands_for
 from hibana_server.rpc.calls import CURRENT, current_caller
 from hibana_server.rpc.detached import DetachedMethods
-from hibana_server.rpc.event_stream import READER_SECONDS, NothingReadError, tell_ahead, write
+from hibana_server.rpc.event_stream import READER_SECONDS, NothingReadError, write
 from hibana_server.rpc.history import EXECUTION_KEY, HistoryMethods
 from hibana_server.rpc.pack_events import pack_told
 from hibana_server.rpc.pack_executions import (
@@ -114,7 +114,7 @@ class ExecutorServicer(DetachedMethods, HistoryMethods, SessionMethods):
             return answer
         try:
             if not first or await run.outlives():
-                await tell_ahead(context, EXECUTION_KEY, execution_name(run.execution.uid))
+                await context.send_initial_metadata(((EXECUTION_KEY, execution_name(run.execution.uid)),))
             await run.wait()
         except BaseException:
             run.leave()

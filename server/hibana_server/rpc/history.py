@@ -11,7 +11,6 @@ from hibana.v1 import executor_pb2 as pb
 from hibana.v1 import executor_pb2_grpc as pb_grpc
 from hibana_server.domain.history import Stats
 from hibana_server.rpc.calls import CURRENT, current_caller
-from hibana_server.rpc.event_stream import tell_ahead
 from hibana_server.rpc.pack_executions import (
     OUTCOMES,
     execution_name,
@@ -76,7 +75,7 @@ class HistoryMethods(pb_grpc.ExecutorServicer):
         current.execution = run.execution.uid
         try:
             if await run.outlives():
-                await tell_ahead(context, EXECUTION_KEY, execution_name(run.execution.uid))
+                await context.send_initial_metadata(((EXECUTION_KEY, execution_name(run.execution.uid)),))
             await run.wait()
         except BaseException:
             run.cancel()

@@ -84,10 +84,8 @@ def unpack_directory(
     | executor_pb2.InvokeRequest
     | executor_pb2.StartExecutionRequest
     | executor_pb2.SessionOpen,
-) -> Directory | None:
-    """Unpack files that are given and wanted; None where there are none."""
-    if not (request.files or request.outputs):
-        return None
+) -> Directory:
+    """Unpack files that are given and wanted."""
     return Directory(tuple((file.name, file.data) for file in request.files), tuple(request.outputs))
 
 

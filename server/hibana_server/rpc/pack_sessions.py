@@ -43,7 +43,7 @@ def unpack_opening(message: executor_pb2.SessionOpen, caller: Caller, deadline: 
         idle_seconds=unpack_seconds(message.idle_timeout) if message.HasField("idle_timeout") else None,
         fresh=message.fresh_instance_per_call,
         sensitive_input=message.sensitive_input,
-        directory=unpack_directory(message),
+        directory=unpack_directory(message) if message.files or message.outputs else None,
         deadline=deadline,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from hibana.v1 import module_registry_pb2 as pb
 from hibana.v1 import module_registry_pb2_grpc as pb_grpc
 from hibana_server.domain.errors import Conflict, Invalid
 from hibana_server.rpc.calls import current_caller
+from hibana_server.rpc.event_stream import READER_SECONDS, NothingReadError, write
 from hibana_server.rpc.pack_changes import pack_access, pack_numbers, unpack_change
 from hibana_server.rpc.pack_modules import pack_module, pack_version, unpack_header, unpack_query
 from hibana_server.rpc.request_ids import request_key
@@ -26,10 +26,6 @@ from hibana_server.services.registry import Registry
 from hibana_server.services.uploads import Uploads
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-
-READER_SECONDS = 10.0
-"""Time a reader of a download may take nothing before it loses the stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +178,8 @@ class ModuleRegistryServicer(pb_grpc.ModuleRegistryServicer):
 
 async def _write(context: Context, part: pb.DownloadModuleResponse) -> None:
     try:
-        async with asyncio.timeout(READER_SECONDS):
-            await context.write(part)
-    except TimeoutError:
+        await write(context, part)
+    except NothingReadError:
         raise Conflict(
             f"nothing was read for {READER_SECONDS:g} s; start the download again", reason="READER_TOO_SLOW"
         ) from None
-    except grpc.aio.InternalError:
-        # The caller went away while the write waited; that is told in this way, before the cancellation comes.
-        raise asyncio.CancelledError from None

@@ -81,6 +81,11 @@ def effective_limits(call: Call, ceiling: Limits) -> Limits:
     return Limits(memory, max(timeout, MIN_TIMEOUT), ceiling.output_bytes)
 
 
+def claimed_bytes(directory: Directory | None, limits: Limits) -> int:
+    """Return what a guest may use of the memory for guests: its own, and what is in its private directory."""
+    return limits.memory_bytes + (0 if directory is None else directory.size() + limits.output_bytes)
+
+
 def recorded_input(call: Call, values: tuple[Value, ...], kinds: tuple[str, ...]) -> Input:
     """Return the input as the record keeps it; `kinds` are the types of the values."""
     arguments = text_kept(json_text(values, kinds), RECORDED_BYTES)

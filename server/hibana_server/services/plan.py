@@ -11,7 +11,14 @@ from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.domain.requests import RequestKey
 from hibana_server.domain.sandboxes import Artifact, Job, TypedCall
 from hibana_server.domain.values import Value
-from hibana_server.services.calls import DEFAULT_FUNCTION, Call, check_input, effective_limits, recorded_input
+from hibana_server.services.calls import (
+    DEFAULT_FUNCTION,
+    Call,
+    check_input,
+    claimed_bytes,
+    effective_limits,
+    recorded_input,
+)
 from hibana_server.services.targets import Function, Target
 
 
@@ -38,10 +45,7 @@ class Plan:
     @property
     def claimed_bytes(self) -> int:
         """What it may use of the memory for guests: its own and what is in its private directory."""
-        directory, limits = self.call.directory, self.limits
-        if directory is None:
-            return limits.memory_bytes
-        return limits.memory_bytes + directory.size() + limits.output_bytes
+        return claimed_bytes(self.call.directory, self.limits)
 
     def execution(self, state: State, cache: Cache | None = None) -> Execution:
         """Make the record of an execution that begins now."""
@@ -102,6 +106,5 @@ def judge(caller: Caller, call: Call, target: Target, key: RequestKey | None) ->
     name = call.function or DEFAULT_FUNCTION
     found = target.function(name)
     check_input(call, wasi=target.wasi)
-
     arguments = found.values(call.arguments)
     return Plan(caller, call, target, name, found, arguments, effective_limits(call, target.ceiling), key)

@@ -227,20 +227,20 @@ class Session(ABC):
 
     def _call_limits(self, entry: Entry) -> Limits:
         """Return the limits of a call: the lowest of module, session, call and deadline."""
-        limits, asked = self._limits, entry.asked
+        usual, asked = self._usual_limits, entry.asked
         if asked.timeout is None and asked.memory_bytes is None and self._opening.deadline is None:
-            return self._usual_limits
-        timeout = min(self._target.ceiling.timeout, limits.timeout)
+            return usual
+        timeout = usual.timeout
         if asked.timeout is not None:
             timeout = min(timeout, asked.timeout)
         deadline = self._opening.deadline
         if deadline is not None:
             left = deadline - time.monotonic()
             timeout = min(timeout, left - max(0.05, left * 0.05))
-        memory = limits.memory_bytes
+        memory = usual.memory_bytes
         if asked.memory_bytes is not None:
             memory = min(memory, asked.memory_bytes)
-        return Limits(memory, max(timeout, MIN_TIMEOUT), limits.output_bytes)
+        return Limits(memory, max(timeout, MIN_TIMEOUT), usual.output_bytes)
 
     async def _judge(self) -> HibanaError | None:
         """Return why the caller may call nothing now: nothing may begin, or it may not run the module any more."""

@@ -9,7 +9,7 @@ from hibana_server.domain.errors import Exhausted, Invalid
 from hibana_server.domain.executions import NOTHING_KEPT, Cache, Execution, Input, Limits, State
 from hibana_server.domain.leases import LeaseJob
 from hibana_server.domain.modules import Module
-from hibana_server.services.calls import MIN_TIMEOUT, Call, check_input, effective_limits, entry_of
+from hibana_server.services.calls import MIN_TIMEOUT, Call, check_input, claimed_bytes, effective_limits, entry_of
 from hibana_server.services.executions import Executions
 from hibana_server.services.fresh_session import FreshSession
 from hibana_server.services.kept_session import KeptSession
@@ -107,8 +107,8 @@ class Sessions:
     async def _keep(self, opening: Opening, target: Target, seen: int, limits: Limits, account: Account) -> KeptSession:
         executions, caller = self._executions, opening.caller
         directory = opening.directory
-        memory = limits.memory_bytes + (0 if directory is None else directory.size() + limits.output_bytes)
-        sandbox, artifact, cache = await executions.reserve(caller, target, memory, None)
+        claimed = claimed_bytes(directory, limits)
+        sandbox, artifact, cache = await executions.reserve(caller, target, claimed, None)
         run: Run | None = None
         session: KeptSession | None = None
         has_row = False

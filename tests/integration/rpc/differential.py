@@ -11,7 +11,7 @@ from hibana_server.domain.access import UNKNOWN_VERSION, Action, Belonging, Deni
 from hibana_server.domain.callers import Caller, Role
 from hibana_server.domain.errors import FailedPrecondition, NotFound, PermissionDenied
 from hibana_server.domain.modules import Module
-from tests.framework.refusals import unpack
+from tests.framework.refusals import ended, unpack
 from tests.framework.stubs import Stubs
 
 CALLERS = {
@@ -33,11 +33,7 @@ Ask = Callable[[Stubs, str], Any]
 async def answered(call: Any) -> str:
     """Make a call and tell how the rules decided."""
     try:
-        if hasattr(call, "__aiter__"):
-            async for _ in call:
-                pass
-        else:
-            await call
+        await ended(call)
     except grpc.aio.AioRpcError as error:
         told = unpack(error)
         if told.reason in WHAT_IS_WRONG_BESIDES:

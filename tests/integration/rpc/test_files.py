@@ -37,7 +37,7 @@ def writing(**files: bytes) -> bytes:
         script.open(name.replace("__", "/"), CREATE, WRITE)
         script.call("fd_write", 4, *script.vectors(script.text(data)), script.room(4))
         script.call("fd_close", 4)
-    return script.stdin
+    return script.data
 
 
 def info(name: str, data: bytes) -> execution_pb2.FileInfo:
@@ -79,7 +79,7 @@ async def test_a_file_too_large_for_the_answer_is_told_without_its_bytes(caller:
     script.open("big", CREATE, WRITE)
     script.call("fd_filestat_set_size", 4, 3 * MIB)
     script.open("small", CREATE, WRITE)
-    answer = await invoke(caller, shell, stdin=script.stdin, outputs=["big", "small"])
+    answer = await invoke(caller, shell, stdin=script.data, outputs=["big", "small"])
     assert [(f.name, f.size_bytes, len(f.data), f.omitted) for f in answer.files] == [
         ("big", 3 * MIB, 0, True),
         ("small", 0, 0, False),

@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from hibana.v1 import execution_pb2, executor_pb2, value_pb2
-from tests.framework.sessions import OpenSession, json_call, outcome
+from tests.framework.sessions import OpenSession, json_call, outcome, refusal
 from tests.framework.stubs import Stubs
 from tests.integration.rpc.conftest import create, guest, invoke
 
@@ -37,15 +37,6 @@ async def module(caller: Stubs) -> str:
 async def made(session: OpenSession, call_id: int = 1, start: int = 5) -> str:
     """Make a counter and return its handle."""
     return str(await session.value(json_call(call_id, "counter_new", start)))
-
-
-async def refusal(session: OpenSession, call: executor_pb2.SessionCall) -> str:
-    """Make a call that must be refused for its arguments, and return why."""
-    await session.calls(call)
-    told = await session.answer(call.call_id)
-    assert outcome(told) == "ARGUMENTS_INVALID", told
-    assert told.refusal.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
-    return told.refusal.message
 
 
 async def test_an_object_lives_until_it_is_freed(caller: Stubs, module: str) -> None:

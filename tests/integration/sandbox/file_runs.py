@@ -23,7 +23,7 @@ async def run(bench: Bench, script: Script, directory: Directory | None = None, 
 
 
 async def run_to_end(bench: Bench, script: Script, directory: Directory, **rest: Any) -> tuple[Told, RunEnd, Listener]:
-    end, listener = await bench.run(guest(), stdin=script.stdin, directory=directory, output_bytes=4 * MIB, **rest)
+    end, listener = await bench.run(guest(), stdin=script.data, directory=directory, output_bytes=4 * MIB, **rest)
     return script.read(listener.text()), end, listener
 
 

@@ -70,7 +70,7 @@ async def test_files_of_a_guest_that_fails_come_too(bench: Bench) -> None:
     script = Script()
     write_file(script, "out", b"so far")
     script.trap()
-    end, listener = await bench.run(guest(), stdin=script.stdin, directory=Directory((), ("out",)))
+    end, listener = await bench.run(guest(), stdin=script.data, directory=Directory((), ("out",)))
     assert end.outcome is Outcome.TRAP
     assert end.files == (6,)
     assert left(listener) == {"out": b"so far"}

@@ -180,7 +180,7 @@ async def test_nothing_stays_for_the_next_run(open_pool: OpenPool) -> None:
         assert (await run(bench, script)).codes == [NOENT, NOENT]
         script = Script()
         script.open("out")
-        end, listener = await bench.run(guest(), stdin=script.stdin)
+        end, listener = await bench.run(guest(), stdin=script.data)
         assert script.read(listener.text()).codes == [BADF]
         assert end.outcome is Outcome.OK
         assert set(pids) & set(bench.workers())

@@ -83,7 +83,7 @@ def real(script: Script, directory: Path) -> Told:
     config = wasmtime.WasiConfig()
     config.preopen_dir(str(directory), "/")
     stdin, stdout = directory.with_suffix(".in"), directory.with_suffix(".out")
-    stdin.write_bytes(script.stdin)
+    stdin.write_bytes(script.data)
     config.stdin_file, config.stdout_file = str(stdin), str(stdout)
     store.set_wasi(config)
     instance = linker.instantiate(store, wasmtime.Module(engine, guest()))
@@ -103,7 +103,7 @@ async def test_calls_have_the_effect_they_have_on_a_real_directory(bench: Bench,
     script, looks = chance(seed)
     directory = tmp_path / "real"
     directory.mkdir()
-    end, listener = await bench.run(guest(), stdin=script.stdin, directory=Directory(), output_bytes=4 * MIB)
+    end, listener = await bench.run(guest(), stdin=script.data, directory=Directory(), output_bytes=4 * MIB)
     assert end.outcome is Outcome.OK
     ours, theirs = script.read(listener.text()), real(script, directory)
     for place, (one, other) in enumerate(zip(ours.codes, theirs.codes, strict=True)):

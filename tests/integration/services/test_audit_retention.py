@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,7 @@ from hibana_server.domain.callers import Role
 from hibana_server.domain.history import Kept
 from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.services.audit import CUT, AuditRetention
-from hibana_server.storage.data_dir import DataDir, load_or_create_key, open_data_dir
-from hibana_server.storage.migrate import upgrade
+from hibana_server.storage.data_dir import DataDir, load_or_create_key
 from hibana_server.storage.sqlite.audit import AuditReader, SqliteAuditStore
 from hibana_server.storage.sqlite.modules import SqliteModuleStore
 from tests.framework.audit import CHANGE, DENIAL, entries, fields
@@ -25,13 +23,6 @@ from tests.unit.test_audit_chain import an_entry
 
 DAY = 86400
 SECOND = 1_000_000
-
-
-@pytest.fixture
-def data_dir(tmp_path: Path) -> DataDir:
-    made = open_data_dir(tmp_path / "data")
-    upgrade(made)
-    return made
 
 
 @pytest.fixture

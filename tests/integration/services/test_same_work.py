@@ -12,7 +12,6 @@ import hmac
 import sys
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from types import FrameType
 
 import pytest
@@ -33,21 +32,13 @@ from hibana_server.domain.modules import Module, Status
 from hibana_server.domain.tiers import DEFAULT_POLICIES, Tier
 from hibana_server.services.api_keys import ApiKeys, KeyWanted
 from hibana_server.services.catalog import Catalog
-from hibana_server.storage.data_dir import DataDir, open_data_dir
-from hibana_server.storage.migrate import upgrade
+from hibana_server.storage.data_dir import DataDir
 from hibana_server.storage.sql import api_keys
 from hibana_server.storage.sqlite.executions import SqliteExecutionStore
 from hibana_server.storage.sqlite.modules import SqliteModuleStore
 from tests.contract.samples import a_begun, a_module, a_version, ended
 
 BOB = Caller("bob", Role.USER)
-
-
-@pytest.fixture
-def data_dir(tmp_path: Path) -> DataDir:
-    made = open_data_dir(tmp_path / "data")
-    upgrade(made)
-    return made
 
 
 @pytest.fixture

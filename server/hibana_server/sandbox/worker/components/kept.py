@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from hibana_server.domain.executions import Outcome
-from hibana_server.domain.wit import read_type
+from hibana_server.domain.wit import Type, read_type
 from hibana_server.sandbox.component_memory import component
 from hibana_server.sandbox.frames import Call, Open, Typed
 from hibana_server.sandbox.interfaces import PROGRAM
@@ -95,7 +95,7 @@ class KeptComponent:
         results = returned_types(call.function, call.typed)
         try:
             try:
-                values = self._values(call, loaded, resources)
+                values = self._values(call, results, loaded, resources)
                 if exceeded(self._state):
                     return self._ended(output_limit())
                 if program:
@@ -107,8 +107,7 @@ class KeptComponent:
                 return self._ended(end) if end.outcome is Outcome.LOST else end
         except FailedError as error:
             wants = bool(results) and not program
-            end = self._explain(error.failure, timeout, started=True, wants_results=wants)
-            return End(Outcome.OK, values=answer((), ())[0]) if end.outcome is Outcome.OK else end
+            return self._explain(error.failure, timeout, started=True, wants_results=wants)
         send_bulk(self._channel.send, pieces)
         return End(Outcome.OK, values=structure)
 
@@ -141,17 +140,18 @@ class KeptComponent:
         explain = self._components.explain
         return self._ended(explain(failed, limits, self._state, memory, started=started, wants_results=wants_results))
 
-    def _values(self, call: Call, loaded: LoadedComponent, resources: Resources) -> tuple[Any, ...]:
+    def _values(
+        self, call: Call, results: tuple[Type, ...], loaded: LoadedComponent, resources: Resources
+    ) -> tuple[Any, ...]:
         """Carry out a call. Raises FailedError and CALL_ENDS."""
         typed = call.typed or _NOTHING
         name = exported_name(call.function, call.typed)
-        parameters, results = (tuple(map(read_type, each)) for each in (typed.parameters, typed.results))
-        resources.begin(parameters, typed.arguments, results)
+        resources.begin(tuple(map(read_type, typed.parameters)), typed.arguments, results)
         if frees(name):
             resources.drop(typed.arguments[0])
             return ()
         calls = Calls(self._context, ctypes.byref(self._instance), resources)
-        values = called(calls, call.function, call.typed, loaded, loaded.function(name))
+        values = called(calls, call.function, call.typed, results, loaded, loaded.function(name))
         resources.check_kept()
         return values
 

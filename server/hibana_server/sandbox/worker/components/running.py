@@ -132,7 +132,9 @@ class ComponentRunner:
             memory_limit=limits[1],
             wants_results=wants_results,
         )
-        return from_component(failed, seen, started=started)
+        end = from_component(failed, seen, started=started)
+        # One that left by itself, and had nothing to return.
+        return End(Outcome.OK, values=answer((), ())[0]) if started and end.outcome is Outcome.OK else end
 
     def _run(
         self, job: Run, loaded: LoadedComponent, place: Any, context: Any, linker: Any, state: CallState, before: int
@@ -146,7 +148,7 @@ class ComponentRunner:
         program = job.function == PROGRAM
         results = returned_types(job.function, job.typed)
         try:
-            values = called(Calls(context, instance), job.function, job.typed, loaded, place)
+            values = called(Calls(context, instance), job.function, job.typed, results, loaded, place)
             if exceeded(state):
                 return output_limit()
             if program:
@@ -155,9 +157,7 @@ class ComponentRunner:
         except FailedError as failed_error:
             memory = self.own.since(before, job.memory_bytes)
             wants = bool(results) and not program
-            end = self.explain(failed_error.failure, limits, state, memory, started=True, wants_results=wants)
-            # One that left by itself, and had nothing to return.
-            return End(Outcome.OK, values=answer((), ())[0]) if end.outcome is Outcome.OK else end
+            return self.explain(failed_error.failure, limits, state, memory, started=True, wants_results=wants)
         except CALL_ENDS as call_error:
             return end_of(call_error)
         send_bulk(self._send, pieces)
@@ -201,9 +201,13 @@ def program_end(values: tuple[Any, ...]) -> End:
     return End(Outcome.EXIT, message=text, exit_code=1) if values[0][0] else End(Outcome.OK)
 
 
-def called(calls: Calls, function: str, typed: Typed | None, loaded: LoadedComponent, place: Any) -> tuple[Any, ...]:
-    """Call the function at a place and return what it returned. Raises FailedError and CALL_ENDS."""
-    results = returned_types(function, typed)
+def called(
+    calls: Calls, function: str, typed: Typed | None, results: tuple[Type, ...], loaded: LoadedComponent, place: Any
+) -> tuple[Any, ...]:
+    """Call the function at a place and return what it returned, of the `returned_types`.
+
+    Raises FailedError and CALL_ENDS.
+    """
     result = results[0] if results else None
     parameters = () if typed is None else tuple(map(read_type, typed.parameters))
     arguments = () if typed is None else typed.arguments
