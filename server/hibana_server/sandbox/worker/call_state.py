@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hibana_server.sandbox.frames import FILE, LOG, LOG_OVERHEAD, OUTPUT_PIECE, Out
 from hibana_server.sandbox.worker.stdin import Stdin
@@ -23,7 +23,12 @@ class GuestEnded(Exception):
     """Ends the guest from inside a host function; the reason stands in the state. Caught by the trampoline."""
 
 
-@dataclass(slots=True)
+def _seldom(*, otherwise: Any) -> Any:
+    """Declare what few calls set: until then the class has it, and making a state takes no time for it."""
+    return field(default=otherwise, init=False)
+
+
+@dataclass(eq=False)
 class CallState:
     """The call that runs."""
 
@@ -34,27 +39,27 @@ class CallState:
     time_left: Callable[[], float]
     output_left: int
     """Bytes the guest may still write."""
-    output_exceeded: bool = False
-    out_of_time: bool = False
+    output_exceeded: bool = _seldom(otherwise=False)
+    out_of_time: bool = _seldom(otherwise=False)
     """Set when the guest waited until its time limit."""
-    abort_message: str | None = None
+    abort_message: str | None = _seldom(otherwise=None)
     """Set when the guest called env.abort."""
-    glue_called: str | None = None
+    glue_called: str | None = _seldom(otherwise=None)
     """Import of JavaScript glue that the guest called."""
-    exit_code: int | None = None
+    exit_code: int | None = _seldom(otherwise=None)
     """What a program passed to proc_exit."""
-    thrown_text: str | None = None
+    thrown_text: str | None = _seldom(otherwise=None)
     """What the guest threw, where it threw it by itself."""
-    files: Files | None = None
+    files: Files | None = _seldom(otherwise=None)
     """What the guest holds open, where the run has a private directory."""
-    objects: list[bytes] | None = None
+    objects: list[bytes] | None = _seldom(otherwise=None)
     """Texts of the objects that JavaScript would hold for it."""
-    recycles: bool = False
+    recycles: bool = _seldom(otherwise=False)
     """Whether the newest object takes the place of the oldest when there are too many: in a session they add up."""
-    _oldest: int = 0
-    stdin: Stdin | None = None
+    _oldest: int = _seldom(otherwise=0)
+    stdin: Stdin | None = _seldom(otherwise=None)
     """There where stdin comes while the guest runs; otherwise the engine has all of it."""
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def write(self, stream: int, data: bytes) -> bool:
         """Send output as far as the limit allows; False when the limit was reached and the guest is being ended."""

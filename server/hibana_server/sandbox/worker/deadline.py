@@ -1,6 +1,8 @@
 """The time limit of a call, and what a long call gives up: its place before short ones.
 
-A thread sleeps on a timer of the kernel: arming it costs one system call, and an idle worker does not wake up.
+A thread sleeps on a timer of the kernel. A call that finds the timer set for an earlier moment than its own leaves it:
+it rings once for many short calls, looks at the call that runs then, and is set anew for what that one needs. So most
+calls make no system call for their deadline, and an idle worker is woken once and then sleeps.
 Whoever runs the guest cannot watch the clock itself. The thread moves the epoch, and at its next check the guest asks
 `Deadline.judge` what that means: at the deadline, its end; before, when it has used LONG_CPU_NS, that its thread goes
 to SCHED_IDLE and so gets what short calls and the front leave of the processors, which `GivingWay` sees to. A thread
@@ -24,6 +26,7 @@ LONG_CPU_NS = 10_000_000
 """CPU time after which a call is a long one."""
 _TFD_CLOEXEC = 0o2000000
 _TFD_TIMER_ABSTIME = 1
+_NEVER = 1 << 63
 
 
 class Deadline:
@@ -36,9 +39,15 @@ class Deadline:
         if self._timer < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create failed")
         self._spec = Itimerspec()
-        # Guards `_armed`, so that a tick that comes late never hits the next call.
+        self._spec_at = ctypes.byref(self._spec)
+        # Guards what follows, so that a tick that comes late never hits the next call.
         self._lock = threading.Lock()
         self._armed: int | None = None
+        """When the call that runs ends, as of the monotonic clock, nanoseconds."""
+        self._long = 0
+        """When that call is looked at, whether it is a long one by then."""
+        self._rings = _NEVER
+        """When the timer rings next; perhaps it has, and nobody has looked yet."""
         self._cpu_started = 0
         self.passed = False
         self.giving_way = GivingWay()
@@ -54,9 +63,12 @@ class Deadline:
         at = now + int(seconds * 1e9)
         with self._lock:
             self._armed = at
+            self._long = now + LONG_CPU_NS
             self._cpu_started = cpu_started
             self.passed = False
-            self._set(min(at, now + LONG_CPU_NS))
+            first = min(at, self._long)
+            if first < self._rings:
+                self._set(first)
 
     def disarm(self) -> None:
         """Take the deadline back."""
@@ -69,9 +81,10 @@ class Deadline:
         return 0.0 if armed is None else max(0.0, (armed - time.monotonic_ns()) / 1e9)
 
     def _set(self, at: int) -> None:
+        self._rings = at
         value = self._spec.it_value
         value.tv_sec, value.tv_nsec = divmod(at, 1_000_000_000)
-        if self._libc.timerfd_settime(self._timer, _TFD_TIMER_ABSTIME, ctypes.byref(self._spec), None) != 0:
+        if self._libc.timerfd_settime(self._timer, _TFD_TIMER_ABSTIME, self._spec_at, None) != 0:
             raise OSError(ctypes.get_errno(), "timerfd_settime failed")
 
     def judge(self) -> bool:
@@ -89,23 +102,27 @@ class Deadline:
         while True:
             os.read(self._timer, 8)
             with self._lock:
-                # A timer that was armed anew in between fires again by itself.
-                running = self._armed is not None
-                if self._armed is not None:
-                    self._look(self._armed, time.monotonic_ns())
+                # A timer that was set anew in between rings again by itself.
+                self._rings = _NEVER
+                long = self._armed is not None and self._look(self._armed, time.monotonic_ns())
             when_long = self.when_long
-            if running and when_long is not None:
+            if long and when_long is not None:
                 when_long()
 
-    def _look(self, armed: int, now: int) -> None:
+    def _look(self, armed: int, now: int) -> bool:
+        """Do what the call that runs needs now; tells whether it runs for longer than LONG_CPU_NS, or too long."""
         if now >= armed:
             self.passed = True
             self._tick()
-            return
+            return True
+        if now < self._long:  # it rang for a call before this one
+            self._set(min(armed, self._long))
+            return False
         left = 0 if self.demoted else LONG_CPU_NS - (time.process_time_ns() - self._cpu_started)
         if left > 0:
             self._set(min(armed, now + max(left, 1_000_000)))
-            return
+            return True
         self._set(armed if self.when_long is None else min(armed, now + LONG_CPU_NS))
         if not self.demoted:
             self._tick()
+        return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 from typing import Any
 
 import wasmtime
@@ -16,14 +17,24 @@ from hibana_server.sandbox.worker.conventions.calling import CALL_ENDS, call_typ
 from hibana_server.sandbox.worker.conventions.ends import FailedError, MissingError
 from hibana_server.sandbox.worker.conventions.handles import Handles
 from hibana_server.sandbox.worker.conventions.instance import Instance
-from hibana_server.sandbox.worker.engine import MEMORIES, TABLE_ELEMENTS, TABLES
+from hibana_server.sandbox.worker.direct import (
+    Trap,
+    address_of,
+    export_get,
+    func_call,
+    instantiate,
+    memory_size,
+    pointer,
+)
 from hibana_server.sandbox.worker.files.descriptors import open_directory
+from hibana_server.sandbox.worker.function import Function
 from hibana_server.sandbox.worker.host_functions import LinkRefused
-from hibana_server.sandbox.worker.module_cache import Function, LoadedModule
-from hibana_server.sandbox.worker.native import MEMORY_KIND, Failure, failure, ffi
+from hibana_server.sandbox.worker.module_cache import LoadedModule
+from hibana_server.sandbox.worker.native import MEMORY_KIND, Failure, ffi
 from hibana_server.sandbox.worker.outcomes import End
-from hibana_server.sandbox.worker.runner import PAGE, Runner, results_of
+from hibana_server.sandbox.worker.runner import PAGE, Runner
 from hibana_server.sandbox.worker.sending import send_bulk
+from hibana_server.sandbox.worker.store import Store
 from hibana_server.sandbox.worker.wasi import set_wasi
 
 
@@ -38,12 +49,14 @@ class KeptCore:
         state.recycles = True
         self._loaded: LoadedModule | None = None
         self._linked: wasmtime.InstancePre | None = None
-        self._store: Any = None
-        self._context: Any = None
+        self._store: Store | None = None
         self._instance = ffi.wasmtime_instance_t()
+        self._instance_place = ctypes.byref(self._instance)
         self._functions: dict[bytes, Any] = {}
-        """Exported functions that were called before, as the engine names them."""
+        """Arguments (`direct`) for the exported functions that were called before."""
         self._memory: Any = None
+        """The same for the memory."""
+        self._trap = Trap()
         self._memory_limit = opened.memory_bytes
         self._handles = Handles()
         self.over = False
@@ -51,9 +64,9 @@ class KeptCore:
     @property
     def memory_bytes(self) -> int:
         """Size of the memory; 0 where the module has none."""
-        if self._memory is None:
+        if self._memory is None or self._store is None:
             return 0
-        return int(ffi.wasmtime_memory_size(self._context, ctypes.byref(self._memory.of.memory))) * PAGE
+        return int(memory_size(self._store.context, self._memory)) * PAGE
 
     def open(self) -> End:
         """Make the instance and run what wants to run before anything else."""
@@ -62,7 +75,7 @@ class KeptCore:
         if isinstance(loaded, End):
             return self._ended(loaded)
         self._loaded = loaded
-        pre = loaded.pre_pointer
+        pre = loaded.pre_place
         if loaded.wasi:
             # The module again, linked so that reading stdin waits for what has yet to come.
             try:
@@ -70,40 +83,37 @@ class KeptCore:
                 self._linked = runner.linker.link(loaded.module, opened.host_functions, streams=True, files=files).pre
             except (LinkRefused, wasmtime.WasmtimeError) as refused:
                 return self._ended(End(Outcome.LOST, message=clean(f"the module could not be linked: {refused}", 512)))
-            pre = self._linked.ptr()
+            pre = pointer(address_of(self._linked.ptr()))
         if opened.directory is not None:
             state.files = open_directory(opened.directory, b"", state.write)
-        self._store, self._context = runner.store(opened.memory_bytes)
+        store = self._store = runner.store(opened.memory_bytes)
+        context = store.context
         if loaded.wasi:
-            set_wasi(self._context, state, opened.program, opened.argv, opened.env, b"")
-        trap = ctypes.POINTER(ffi.wasm_trap_t)()
-        instance = ctypes.byref(self._instance)
-        error = ffi.wasmtime_instance_pre_instantiate(pre, self._context, instance, ctypes.byref(trap))
-        failed = failure(error, trap)
+            set_wasi(store.typed(), state, opened.program, opened.argv, opened.env, b"")
+        failed = self._trap.failure(instantiate(pre, context, self._instance_place, self._trap.place))
         if failed is None:
-            self._find_memory(loaded)
+            self._find_memory(context, loaded)
             for start in loaded.starts:
-                failed = failed or self._invoke(start, self._context)
+                failed = failed or self._invoke(context, start)
         return self._end(failed, opened.timeout, wants_results=False) or End(Outcome.OK)
 
     def call(self, call: Call, timeout: float) -> End:
         """Call a function. The instance lives on after every end but those of a guest that failed or has exited."""
-        loaded = self._loaded
+        loaded, store = self._loaded, self._store
         function = None if loaded is None else loaded.function(call.function)
-        if loaded is None or function is None:
+        if loaded is None or function is None or store is None:
             return self._ended(end_of(MissingError(call.function)))
         if call.memory_bytes != self._memory_limit:
             self._memory_limit = call.memory_bytes
-            ffi.wasmtime_store_limiter(self._store, call.memory_bytes, TABLE_ELEMENTS, 1, TABLES, MEMORIES)
-        ffi.wasmtime_context_set_epoch_deadline(self._context, 1)
+            store.limit(call.memory_bytes)
+        store.begin()
         values = b""
         if call.typed is None:
-            for value, kind, argument in zip(function.arguments, function.parameters, call.arguments, strict=True):
-                setattr(value.of, kind, argument)
-            failed = self._invoke(function, self._context)
+            function.take(call.arguments)
+            failed = self._invoke(store.context, function)
         else:
             try:
-                values, failed = self._call_typed(call.function, call.typed, loaded), None
+                values, failed = self._call_typed(call.function, call.typed, loaded, store), None
             except FailedError as error:
                 failed = error.failure
             except CALL_ENDS as error:
@@ -112,14 +122,14 @@ class KeptCore:
         ended = self._end(failed, timeout, wants_results=bool(function.results))
         if ended is not None:
             return ended
-        return End(Outcome.OK, values=values) if call.typed is not None else End(Outcome.OK, results_of(function))
+        return End(Outcome.OK, values=values) if call.typed is not None else End(Outcome.OK, function.given())
 
     def close(self) -> None:
         """Delete the instance."""
         store, self._store, self._memory = self._store, None, None
         self.over = True
         if store is not None:
-            ffi.wasmtime_store_delete(store)
+            store.delete()
 
     # ------------------------------------------------------------ inside
 
@@ -135,45 +145,30 @@ class KeptCore:
         limits = (timeout, self._memory_limit)
         return self._ended(self._runner.explain(failed, limits, state, self.memory_bytes, wants_results=wants_results))
 
-    def _find_memory(self, loaded: LoadedModule) -> None:
-        name = loaded.memory
-        extern = ffi.wasmtime_extern_t()
-        if name is None or not ffi.wasmtime_instance_export_get(
-            self._context, ctypes.byref(self._instance), name, len(name), ctypes.byref(extern)
-        ):
+    def _find_memory(self, context: Any, loaded: LoadedModule) -> None:
+        name, extern = loaded.memory_place, ffi.wasmtime_extern_t()
+        if name is None or not export_get(context, self._instance_place, *name, ctypes.byref(extern)):
             return
         if extern.kind == MEMORY_KIND:
-            self._memory = extern
+            self._memory = ctypes.byref(extern.of.memory)
 
-    def _invoke(self, function: Function, context: Any) -> Failure | None:
+    def _invoke(self, context: Any, function: Function) -> Failure | None:
         found = self._functions.get(function.name)
         if found is None:
-            found = ffi.wasmtime_extern_t()
-            if not ffi.wasmtime_instance_export_get(
-                context, ctypes.byref(self._instance), function.name, len(function.name), ctypes.byref(found)
-            ):
+            extern = ffi.wasmtime_extern_t()
+            if not export_get(context, self._instance_place, *function.name_place, ctypes.byref(extern)):
                 return wasmtime.WasmtimeError("the export is gone")
-            self._functions[function.name] = found
-        trap = ctypes.POINTER(ffi.wasm_trap_t)()
-        error = ffi.wasmtime_func_call(
-            context,
-            ctypes.byref(found.of.func),
-            function.arguments,
-            len(function.parameters),
-            function.returned,
-            len(function.results),
-            ctypes.byref(trap),
-        )
-        return failure(error, trap) if error or trap else None
+            found = self._functions[function.name] = ctypes.byref(extern.of.func)
+        return self._trap.failure(func_call(context, found, *function.places, self._trap.place))
 
-    def _call_typed(self, name: str, typed: Typed, loaded: LoadedModule) -> bytes:
+    def _call_typed(self, name: str, typed: Typed, loaded: LoadedModule, store: Store) -> bytes:
         """Call a function by its convention; sends the bulk of what it returned and returns the structure."""
-        context, state = self._context, self._state
+        context, state = store.typed(), self._state
         instance = Instance(
             context,
-            ctypes.byref(self._instance),
+            self._instance_place,
             loaded,
-            self._invoke,
+            partial(self._invoke, store.context),
             lambda number: thrown_text(context, self._instance, loaded, state, number),
             lives_on=True,
             handles=self._handles,

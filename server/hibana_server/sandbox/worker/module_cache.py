@@ -12,28 +12,15 @@ import wasmtime
 from hibana_server.sandbox.imports import FunctionType
 from hibana_server.sandbox.shapes.wasm_bindgen import MALLOC, malloc_of
 from hibana_server.sandbox.worker.components.loaded import LoadedComponent, load
+from hibana_server.sandbox.worker.direct import address_of, length, pointer, text
+from hibana_server.sandbox.worker.function import KINDS, REFERENCE, Function
 from hibana_server.sandbox.worker.host_functions import Linker, LinkRefused
-from hibana_server.sandbox.worker.native import REFERENCE_VALUE, core_type, ffi
+from hibana_server.sandbox.worker.native import core_type
 
 START_FUNCTIONS = ("_initialize", "__wbindgen_start")
 """What reactors and wasm-bindgen's libraries want called once before anything else."""
-KINDS = {"i32": 0, "i64": 1, "f32": 2, "f64": 3}
-REFERENCE = "externref"
-"""What a function may take besides: it is called without the object."""
 MAX_MODULES: Final = 256
 """Modules held at most: the engine keeps the file of each open, and a worker may open few (`walls`)."""
-
-
-@dataclass(slots=True)
-class Function:
-    """An exported function's types, with buffers that every call of it uses again."""
-
-    name: bytes
-    parameters: tuple[str, ...]
-    results: tuple[str, ...]
-    arguments: Any
-    """C array of values whose kinds are set already."""
-    returned: Any
 
 
 @dataclass(slots=True)
@@ -43,7 +30,8 @@ class LoadedModule:
     module: wasmtime.Module
     pre: wasmtime.InstancePre
     size: int
-    pre_pointer: Any
+    pre_place: Any
+    """The argument (`direct`) for what makes an instance."""
     wasi: bool
     """Whether the store needs a WASI context."""
     granted: frozenset[str]
@@ -52,6 +40,8 @@ class LoadedModule:
     """Functions of the linker that go with it."""
     memory: bytes | None
     """Name under which the memory is exported (see `gate/memory_export.py`); None where there is none."""
+    memory_place: tuple[Any, Any] | None
+    """Arguments (`direct`) for that name and its length."""
     references: bytes | None
     """Name under which a table of references to objects of JavaScript is exported; None where there is none."""
     with_files: wasmtime.InstancePre | None = None
@@ -78,11 +68,7 @@ class LoadedModule:
             return None
         if not all(each in KINDS or each == REFERENCE for each in type_.parameters):
             return None
-        arguments = (ffi.wasmtime_val_t * len(type_.parameters))()
-        for value, each in zip(arguments, type_.parameters, strict=True):
-            value.kind = REFERENCE_VALUE if each == REFERENCE else KINDS[each]
-        returned = (ffi.wasmtime_val_t * len(type_.results))()
-        return Function(name.encode(), type_.parameters, type_.results, arguments, returned)
+        return Function(name.encode(), type_.parameters, type_.results)
 
     def _functions(self) -> Iterator[Any]:
         return (each for each in self.module.exports if isinstance(each.type, wasmtime.FuncType))
@@ -101,17 +87,15 @@ class ModuleCache:
         self._components = components
         self._linker = linker
         self._max_bytes = max_bytes
-        self._modules: OrderedDict[str, LoadedModule | LoadedComponent] = OrderedDict()
+        self.held: OrderedDict[str, LoadedModule | LoadedComponent] = OrderedDict()
+        """Those that are here, by their keys, the least recently used first."""
         self._bytes = 0
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._modules
 
     def component(self, key: str, path: str, size: int) -> tuple[LoadedComponent, tuple[str, ...]]:
         """Return the component and the keys that had to go for it. Raises wasmtime.WasmtimeError."""
-        found = self._modules.get(key)
+        found = self.held.get(key)
         if isinstance(found, LoadedComponent):
-            self._modules.move_to_end(key)
+            self.held.move_to_end(key)
             return found, ()
         loaded = load(self._components, path, size)
         return loaded, self._keep(key, loaded)
@@ -123,25 +107,27 @@ class ModuleCache:
 
         The file was verified by the front. Raises wasmtime.WasmtimeError, LinkRefused.
         """
-        found = self._modules.get(key)
+        found = self.held.get(key)
         if isinstance(found, LoadedModule):
             # Linked once, but each call has grants of its own.
             for name in found.granted:
                 if name not in host_functions:
                     raise LinkRefused(name)
-            self._modules.move_to_end(key)
+            self.held.move_to_end(key)
             return found, ()
         module = wasmtime.Module.deserialize_file(self._engine, path)
         linked = self._linker.link(module, host_functions)
+        memory = _memory_name(module)
         loaded = LoadedModule(
             module,
             linked.pre,
             size,
-            linked.pre.ptr(),
+            pointer(address_of(linked.pre.ptr())),
             linked.wasi,
             linked.granted,
             linked.glue,
-            _memory_name(module),
+            memory,
+            None if memory is None else (text(memory), length(len(memory))),
             _references_name(module),
         )
         found_starts = (loaded.function(name) for name in START_FUNCTIONS)
@@ -150,23 +136,23 @@ class ModuleCache:
 
     def _keep(self, key: str, loaded: LoadedModule | LoadedComponent) -> tuple[str, ...]:
         evicted = self._make_room(loaded.size)
-        self._modules[key] = loaded
+        self.held[key] = loaded
         self._bytes += loaded.size
         return evicted
 
     def with_files(self, loaded: LoadedModule, host_functions: frozenset[str]) -> Any:
-        """Return the pointer of a module's link to a private directory. Raises wasmtime.WasmtimeError, LinkRefused."""
+        """Return `pre_place` of a module's link to a private directory. Raises wasmtime.WasmtimeError, LinkRefused."""
         if loaded.with_files is None:
             linked = self._linker.link(loaded.module, host_functions, files=True)
             loaded.with_files = linked.pre
             loaded.glue += linked.glue
-        return loaded.with_files.ptr()
+        return pointer(address_of(loaded.with_files.ptr()))
 
     def _make_room(self, size: int) -> tuple[str, ...]:
         """Drop modules until `size` fits. A module larger than the whole cache is held alone."""
         evicted = []
-        while self._modules and (self._bytes + size > self._max_bytes or len(self._modules) >= MAX_MODULES):
-            key, gone = self._modules.popitem(last=False)
+        while self.held and (self._bytes + size > self._max_bytes or len(self.held) >= MAX_MODULES):
+            key, gone = self.held.popitem(last=False)
             self._bytes -= gone.size
             self._linker.forget(gone.glue)
             evicted.append(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import wasmtime
 
 from hibana_server.domain.executions import Outcome
@@ -30,8 +31,7 @@ HINTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True):
     """How a call ended, apart from what it used."""
 
     outcome: Outcome
@@ -57,7 +57,7 @@ def done(
     wall, cpu, memory = used
     return Done(
         call,
-        end.outcome.value,
+        end.outcome._value_,
         end.results,
         end.code,
         end.message,

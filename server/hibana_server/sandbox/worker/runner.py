@@ -20,24 +20,33 @@ from hibana_server.sandbox.worker.conventions.calling import CALL_ENDS, call_typ
 from hibana_server.sandbox.worker.conventions.ends import FailedError
 from hibana_server.sandbox.worker.conventions.instance import Instance
 from hibana_server.sandbox.worker.deadline import Deadline
-from hibana_server.sandbox.worker.engine import MEMORIES, TABLE_ELEMENTS, TABLES, Engines
+from hibana_server.sandbox.worker.direct import (
+    Trap,
+    address_of,
+    export_get,
+    func_call,
+    instantiate,
+    memory_size,
+    pointer,
+)
+from hibana_server.sandbox.worker.engine import Engines
 from hibana_server.sandbox.worker.files.delivery import deliver
 from hibana_server.sandbox.worker.files.descriptors import open_directory
+from hibana_server.sandbox.worker.function import Function
 from hibana_server.sandbox.worker.host_functions import Linker, LinkRefused
-from hibana_server.sandbox.worker.module_cache import START_FUNCTIONS, Function, LoadedModule, ModuleCache
+from hibana_server.sandbox.worker.module_cache import START_FUNCTIONS, LoadedModule, ModuleCache
 from hibana_server.sandbox.worker.native import (
     CONTINUE,
     EPOCH_CALLBACK,
     MEMORY_KIND,
-    NO_FINALIZER,
     Failure,
-    failure,
     ffi,
     give_back_memory,
 )
 from hibana_server.sandbox.worker.outcomes import Circumstances, End, done, from_error, from_trap, output_limit
 from hibana_server.sandbox.worker.own_memory import OwnMemory
 from hibana_server.sandbox.worker.sending import send_bulk
+from hibana_server.sandbox.worker.store import Store
 from hibana_server.sandbox.worker.wasi import set_wasi
 
 PAGE = 65536
@@ -79,8 +88,15 @@ class Runner:
         self.at_tick = EPOCH_CALLBACK(self._ticked)
         self.components = ComponentRunner(components, self.deadline, self.at_tick, send, own)
         self._component_engine = components.ptr()
+        self._engine_place = pointer(address_of(self.engine))
+        self._at_tick_place = pointer(address_of(self.at_tick))
         self._instance = ffi.wasmtime_instance_t()
+        self._instance_place = ctypes.byref(self._instance)
         self._extern = ffi.wasmtime_extern_t()
+        self._extern_place = ctypes.byref(self._extern)
+        self._func_place = ctypes.byref(self._extern.of.func)
+        self._memory_place = ctypes.byref(self._extern.of.memory)
+        self._trap = Trap()
         self._values = b""
         """What the typed function that ran last returned."""
 
@@ -89,7 +105,8 @@ class Runner:
         state = self.state(job.output_bytes)
         memory = cpu = wall = 0
         files: tuple[int, ...] = ()
-        known = job.key in self.modules
+        held = self.modules.held
+        known = job.key in held
         call, evicted = self.prepare(job)
         if isinstance(call, End):
             end = call
@@ -102,8 +119,7 @@ class Runner:
             if job.directory is not None:
                 files, whole = deliver(job.directory, state)
                 end = end if whole or end.outcome is not Outcome.OK else output_limit()
-        loaded = job.key in self.modules
-        self._send(done(job.call, end, (wall, cpu, memory), loaded=loaded, evicted=evicted, files=files))
+        self._send(done(job.call, end, (wall, cpu, memory), loaded=job.key in held, evicted=evicted, files=files))
         if state.files is not None:
             state.files = None
             give_back_memory()
@@ -165,62 +181,52 @@ class Runner:
         function = loaded.function(job.function)
         if function is None:
             return End(Outcome.LOST, message="the module has no such function any more; upload it again"), 0
-        store, context = self.store(job.memory_bytes)
+        store = self.store(job.memory_bytes)
         try:
             if loaded.wasi:
-                set_wasi(context, state, job.program, job.argv, job.env, job.stdin)
+                set_wasi(store.typed(), state, job.program, job.argv, job.env, job.stdin)
             if job.directory is not None:
                 state.files = open_directory(job.directory, job.stdin, state.write)
             self.deadline.arm(job.timeout, cpu_started)
             try:
-                failed = self._instantiate_and_call(job, loaded, function, context)
+                failed = self._instantiate_and_call(job, loaded, function, store)
             except _Ended as ended:
-                return ended.end, self._memory(context, loaded)
+                return ended.end, self._memory(store.context, loaded)
             finally:
                 self.deadline.disarm()
-            memory = self._memory(context, loaded)
+            memory = self._memory(store.context, loaded)
             if failed is not None or state.output_exceeded:
                 limits = (job.timeout, job.memory_bytes)
                 return self.explain(failed, limits, state, memory, wants_results=bool(function.results)), memory
             if job.typed is not None:
                 return End(Outcome.OK, values=self._values), memory
-            return End(Outcome.OK, results_of(function)), memory
+            return End(Outcome.OK, function.given()), memory
         finally:
-            ffi.wasmtime_store_delete(store)
+            store.delete()
 
-    def store(self, memory_bytes: int) -> tuple[Any, Any]:
-        """Return a new store and its context; whoever called deletes it."""
-        store = ffi.wasmtime_store_new(self.engine, None, NO_FINALIZER)
-        context = ffi.wasmtime_store_context(store)
-        # The memory limit holds for each memory, hence one memory.
-        ffi.wasmtime_store_limiter(store, memory_bytes, TABLE_ELEMENTS, 1, TABLES, MEMORIES)
-        # Before the instance is made: start functions loop too.
-        ffi.wasmtime_context_set_epoch_deadline(context, 1)
-        ffi.wasmtime_store_epoch_deadline_callback(store, self.at_tick, None, NO_FINALIZER)
-        return store, context
+    def store(self, memory_bytes: int) -> Store:
+        """Return a new store; whoever called deletes it."""
+        return Store(self._engine_place, memory_bytes, self._at_tick_place)
 
-    def _instantiate_and_call(self, job: Run, loaded: LoadedModule, function: Function, context: Any) -> Failure | None:
-        instance = ctypes.byref(self._instance)
-        trap = ctypes.POINTER(ffi.wasm_trap_t)()
-        # A failed instantiation leaves the old handle in the buffer; index 0 of store 0 belongs to nobody.
-        ctypes.memset(instance, 0, ctypes.sizeof(self._instance))
-        pre = loaded.pre_pointer if job.directory is None else self.modules.with_files(loaded, job.host_functions)
-        error = ffi.wasmtime_instance_pre_instantiate(pre, context, instance, ctypes.byref(trap))
-        failed = failure(error, trap)
+    def _instantiate_and_call(self, job: Run, loaded: LoadedModule, function: Function, store: Store) -> Failure | None:
+        context = store.context
+        # A failed instantiation leaves the old handle there; store 0 is nobody's.
+        self._instance.store_id = 0
+        pre = loaded.pre_place if job.directory is None else self.modules.with_files(loaded, job.host_functions)
+        failed = self._trap.failure(instantiate(pre, context, self._instance_place, self._trap.place))
         if failed is not None:
             return failed
         if loaded.starts and job.function not in _PROGRAM_FUNCTIONS:
             for start in loaded.starts:
-                failed = self._invoke(start, context)
+                failed = self._invoke(context, start)
                 if failed is not None:
                     return failed
         if job.typed is not None:
-            return self._call_typed(job, job.typed, loaded, context)
-        for value, kind, argument in zip(function.arguments, function.parameters, job.arguments, strict=True):
-            setattr(value.of, kind, argument)
-        return self._invoke(function, context)
+            return self._call_typed(job, job.typed, loaded, store)
+        function.take(job.arguments)
+        return self._invoke(context, function)
 
-    def _call_typed(self, job: Run, typed: Typed, loaded: LoadedModule, context: Any) -> Failure | None:
+    def _call_typed(self, job: Run, typed: Typed, loaded: LoadedModule, store: Store) -> Failure | None:
         """Call a function by its convention and send what it returned but for the structure, which waits for the end.
 
         Raises _Ended for what is no failure of the engine's.
@@ -228,11 +234,12 @@ class Runner:
         state = self.linker.state
         if state is None:
             raise AssertionError
+        context = store.typed()
         instance = Instance(
             context,
-            ctypes.byref(self._instance),
+            self._instance_place,
             loaded,
-            self._invoke,
+            partial(self._invoke, store.context),
             lambda number: thrown_text(context, self._instance, loaded, state, number),
         )
         try:
@@ -246,35 +253,19 @@ class Runner:
         self._values = structure
         return None
 
-    def _invoke(self, function: Function, context: Any) -> Failure | None:
-        extern = ctypes.byref(self._extern)
-        instance = ctypes.byref(self._instance)
-        if not ffi.wasmtime_instance_export_get(context, instance, function.name, len(function.name), extern):
+    def _invoke(self, context: Any, function: Function) -> Failure | None:
+        if not export_get(context, self._instance_place, *function.name_place, self._extern_place):
             return wasmtime.WasmtimeError("the export is gone")
-        trap = ctypes.POINTER(ffi.wasm_trap_t)()
-        error = ffi.wasmtime_func_call(
-            context,
-            ctypes.byref(self._extern.of.func),
-            function.arguments,
-            len(function.parameters),
-            function.returned,
-            len(function.results),
-            ctypes.byref(trap),
-        )
-        return failure(error, trap)
+        return self._trap.failure(func_call(context, self._func_place, *function.places, self._trap.place))
 
     def _memory(self, context: Any, loaded: LoadedModule) -> int:
         """Return the size of the memory, which never shrinks: its peak. 0 where the module has none."""
-        name = loaded.memory
+        name = loaded.memory_place
         if name is None or self._instance.store_id == 0:
             return 0
-        instance = ctypes.byref(self._instance)
-        extern = ctypes.byref(self._extern)
-        if not ffi.wasmtime_instance_export_get(context, instance, name, len(name), extern):
+        if not export_get(context, self._instance_place, *name, self._extern_place) or self._extern.kind != MEMORY_KIND:
             return 0
-        if self._extern.kind != MEMORY_KIND:
-            return 0
-        return int(ffi.wasmtime_memory_size(context, ctypes.byref(self._extern.of.memory))) * PAGE
+        return int(memory_size(context, self._memory_place)) * PAGE
 
     def explain(
         self,
@@ -307,8 +298,3 @@ class Runner:
 def _not_loaded(error: Exception, path: str) -> End:
     text = str(error).replace(path, "its file")
     return End(Outcome.LOST, message=clean(f"the compiled module could not be loaded: {text}", 512))
-
-
-def results_of(function: Function) -> tuple[int | float, ...]:
-    """Return what a function has just returned."""
-    return tuple(getattr(value.of, kind) for value, kind in zip(function.returned, function.results, strict=True))

@@ -10,7 +10,8 @@ from typing import Any
 from hibana_server.sandbox.bulk import MAX_RESULT_BYTES
 from hibana_server.sandbox.worker.conventions.ends import BadOutputError, FailedError, MissingError, TooMuchError
 from hibana_server.sandbox.worker.conventions.handles import Handles
-from hibana_server.sandbox.worker.module_cache import REFERENCE, Function, LoadedModule
+from hibana_server.sandbox.worker.function import Function
+from hibana_server.sandbox.worker.module_cache import LoadedModule
 from hibana_server.sandbox.worker.native import GLOBAL_KIND, MEMORY_KIND, Failure, ffi
 
 WORD = 0xFFFFFFFF
@@ -26,7 +27,7 @@ class Instance:
         context: Any,
         instance: Any,
         loaded: LoadedModule,
-        invoke: Callable[[Function, Any], Failure | None],
+        invoke: Callable[[Function], Failure | None],
         thrown: Callable[[int], str],
         *,
         lives_on: bool = False,
@@ -71,14 +72,12 @@ class Instance:
         function = self.function(name)
         if len(values) != len(function.parameters):
             raise MissingError(name)
-        for target, kind, value in zip(function.arguments, function.parameters, values, strict=True):
-            if kind != REFERENCE:  # the value is empty, and stays so
-                setattr(target.of, kind, value)
-        failed = self._invoke(function, self._context)
+        function.take(values)
+        failed = self._invoke(function)
         if failed is not None:
             raise FailedError(failed)
-        results = [getattr(each.of, kind) for each, kind in zip(function.returned, function.results, strict=True)]
-        return tuple(results) if len(results) > 1 else results[0] if results else None
+        results = function.given()
+        return results if len(results) > 1 else results[0] if results else None
 
     def pointer(self, name: str, *values: float) -> int:
         """Call a function that returns a pointer."""
