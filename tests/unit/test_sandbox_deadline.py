@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from hibana_server.sandbox.kernel_time import Itimerspec
 from hibana_server.sandbox.worker import deadline as module
 from hibana_server.sandbox.worker.deadline import LONG_CPU_NS, Deadline
 
@@ -36,7 +37,7 @@ class Watched(Deadline):
 @pytest.fixture
 def deadline(monkeypatch: pytest.MonkeyPatch) -> Watched:
     """Make one in a process that takes no CPU time."""
-    monkeypatch.setattr(module.time, "process_time_ns", lambda: 0)
+    monkeypatch.setattr(time, "process_time_ns", lambda: 0)
     return Watched()
 
 
@@ -122,7 +123,7 @@ def test_a_call_that_waits_for_long_is_told_and_does_not_give_way(deadline: Watc
 def test_a_call_that_computes_for_long_gives_way_and_has_time_left(
     deadline: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.time, "process_time_ns", lambda: LONG_CPU_NS)
+    monkeypatch.setattr(time, "process_time_ns", lambda: LONG_CPU_NS)
     deadline.begin(2 * SECONDS)
     assert deadline.ticked.wait(SECONDS)
     assert not deadline.passed
@@ -131,6 +132,6 @@ def test_a_call_that_computes_for_long_gives_way_and_has_time_left(
 def test_the_kernel_has_the_earlier_of_limit_and_long(patient: Watched) -> None:
     for seconds, at_most in ((3 * SECONDS, SECONDS), (SECONDS / 2, SECONDS / 2)):
         patient.begin(seconds)
-        left = module.Itimerspec()
+        left = Itimerspec()
         assert patient._libc.timerfd_gettime(patient._timer, ctypes.byref(left)) == 0
         assert 0 < left.it_value.tv_sec + left.it_value.tv_nsec / 1e9 <= at_most
