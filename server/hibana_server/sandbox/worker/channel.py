@@ -19,6 +19,7 @@ from hibana_server.sandbox.frames import (
 )
 
 _RECEIVE = 64 * 1024
+_HEADER = HEADER.size
 MAX_BATCH = 32
 """Ends of calls that one frame tells at most."""
 _BATCH_BYTES = 256 * 1024
@@ -78,16 +79,17 @@ class Channel:
         if self._rest:
             return self._next_of_several()
         # As a rule what is there is one whole frame: the front sends one job at a time.
-        count = self._sock.recv_into(self._buffer)
-        while 0 < count < HEADER.size:
-            more = self._sock.recv_into(self._buffer[count:])
+        buffer = self._buffer
+        count = self._sock.recv_into(buffer)
+        while 0 < count < _HEADER:
+            more = self._sock.recv_into(buffer[count:])
             count = count + more if more else 0
         if not count:
             raise ChannelClosed
-        (length,) = HEADER.unpack_from(self._buffer)
-        if HEADER.size + length == count:
-            return to_worker_decoder.decode(self._buffer[HEADER.size : count])
-        self._rest = bytes(self._buffer[:count])
+        (length,) = HEADER.unpack_from(buffer)
+        if _HEADER + length == count:
+            return to_worker_decoder.decode(buffer[_HEADER:count])
+        self._rest = bytes(buffer[:count])
         return self._next_of_several()
 
     def receive_within(self, seconds: float) -> ToWorker | None:

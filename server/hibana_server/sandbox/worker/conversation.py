@@ -92,7 +92,8 @@ class Conversation:
         if seconds <= 0:
             end = timed_out(timeout)
             kept.over = True
-        elif self._fresh:  # each arms the deadline when its instance is made
+        elif isinstance(kept, FreshInstances):  # arms the deadline itself, for each instance that it makes
+            kept.cpu_started = cpu_started
             end = kept.open() if call is None else kept.call(call, seconds)
         else:
             deadline.arm(seconds, cpu_started)

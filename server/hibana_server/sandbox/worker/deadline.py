@@ -60,15 +60,14 @@ class Deadline:
     def arm(self, seconds: float, cpu_started: int) -> None:
         """Set the deadline from now on. `cpu_started`: the process's CPU time at the start of the call, nanoseconds."""
         now = time.monotonic_ns()
-        at = now + int(seconds * 1e9)
+        at, long = now + int(seconds * 1e9), now + LONG_CPU_NS
         with self._lock:
-            self._armed = at
-            self._long = now + LONG_CPU_NS
+            self._armed, self._long = at, long
             self._cpu_started = cpu_started
             self.passed = False
-            first = min(at, self._long)
-            if first < self._rings:
-                self._set(first)
+            rings = self._rings
+            if long < rings or at < rings:
+                self._set(min(at, long))
 
     def disarm(self) -> None:
         """Take the deadline back."""

@@ -12,7 +12,7 @@ import wasmtime
 
 from hibana_server.domain.executions import Outcome
 from hibana_server.domain.text import clean
-from hibana_server.sandbox.frames import Bulk, Done, Loaded, Out, Run, Typed
+from hibana_server.sandbox.frames import Bulk, Component, Done, Loaded, Out, Run, Typed
 from hibana_server.sandbox.worker.call_state import CallState
 from hibana_server.sandbox.worker.components.loaded import LoadedComponent
 from hibana_server.sandbox.worker.components.running import ComponentRunner
@@ -64,7 +64,10 @@ class _Ended(Exception):
 
 
 Prepared = Callable[[CallState, int], tuple[End, int]]
-"""Carries out a job, given its state and the process's CPU time at its start."""
+"""Carries out a job on an instance of its own, given its state and the process's CPU time at its start.
+
+Returns its end, and the peak of its memory, bytes.
+"""
 
 
 class Runner:
@@ -114,7 +117,7 @@ class Runner:
             if not known:
                 self._send(Loaded(job.call))
             started, cpu_started = time.perf_counter_ns(), time.process_time_ns()
-            end, memory = self.call_once(call, state, cpu_started)
+            end, memory = call(state, cpu_started)
             wall, cpu = time.perf_counter_ns() - started, time.process_time_ns() - cpu_started
             if job.directory is not None:
                 files, whole = deliver(job.directory, state)
@@ -154,15 +157,7 @@ class Runner:
         component, evicted = self.load_component(job.key, job.path, job.size)
         if isinstance(component, End):
             return component, evicted
-        return partial(self.components.call, job, job.component, component), evicted
-
-    def call_once(self, call: Prepared, state: CallState, cpu_started: int) -> tuple[End, int]:
-        """Carry out a job on an instance of its own; returns the end, and the peak of its memory, bytes."""
-        self.linker.state = state
-        try:
-            return call(state, cpu_started)
-        finally:
-            self.linker.state = None
+        return partial(self._call_component, job, job.component, component), evicted
 
     def _tick(self) -> None:
         """Make the running guest ask `_ticked` at its next check. Safe from any thread."""
@@ -182,6 +177,7 @@ class Runner:
         if function is None:
             return End(Outcome.LOST, message="the module has no such function any more; upload it again"), 0
         store = self.store(job.memory_bytes)
+        self.linker.state = state
         try:
             if loaded.wasi:
                 set_wasi(store.typed(), state, job.program, job.argv, job.env, job.stdin)
@@ -203,6 +199,16 @@ class Runner:
             return End(Outcome.OK, function.given()), memory
         finally:
             store.delete()
+            self.linker.state = None
+
+    def _call_component(
+        self, job: Run, bounds: Component, loaded: LoadedComponent, state: CallState, cpu_started: int
+    ) -> tuple[End, int]:
+        self.linker.state = state
+        try:
+            return self.components.call(job, bounds, loaded, state, cpu_started)
+        finally:
+            self.linker.state = None
 
     def store(self, memory_bytes: int) -> Store:
         """Return a new store; whoever called deletes it."""
