@@ -100,6 +100,15 @@ class ModuleCache:
         loaded = load(self._components, path, size)
         return loaded, self._keep(key, loaded)
 
+    def ready(self, key: str, host_functions: frozenset[str]) -> LoadedModule | None:
+        """Return a module that is here and asks for nothing that is not granted; None for `get` to tell why not."""
+        found = self.held.get(key)
+        # Linked once, but each call has grants of its own.
+        if type(found) is not LoadedModule or not found.granted <= host_functions:
+            return None
+        self.held.move_to_end(key)
+        return found
+
     def get(
         self, key: str, path: str, size: int, host_functions: frozenset[str]
     ) -> tuple[LoadedModule, tuple[str, ...]]:
@@ -107,14 +116,12 @@ class ModuleCache:
 
         The file was verified by the front. Raises wasmtime.WasmtimeError, LinkRefused.
         """
+        ready = self.ready(key, host_functions)
+        if ready is not None:
+            return ready, ()
         found = self.held.get(key)
         if isinstance(found, LoadedModule):
-            # Linked once, but each call has grants of its own.
-            for name in found.granted:
-                if name not in host_functions:
-                    raise LinkRefused(name)
-            self.held.move_to_end(key)
-            return found, ()
+            raise LinkRefused(min(found.granted - host_functions))
         module = wasmtime.Module.deserialize_file(self._engine, path)
         linked = self._linker.link(module, host_functions)
         memory = _memory_name(module)

@@ -151,6 +151,9 @@ class Runner:
 
     def prepare(self, job: Run) -> tuple[Prepared | End, tuple[str, ...]]:
         """Load what a job needs: what carries it out, or how it ends; and the keys of modules that had to go for it."""
+        ready = self.modules.ready(job.key, job.host_functions)
+        if ready is not None:
+            return partial(self._call, job, ready), ()
         if job.component is None:
             loaded, evicted = self.load(job.key, job.path, job.size, job.host_functions)
             return (loaded if isinstance(loaded, End) else partial(self._call, job, loaded)), evicted
