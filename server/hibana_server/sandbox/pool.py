@@ -59,7 +59,7 @@ class Pool:
         self._starting: Counter[Tier] = Counter()
         self._waiting: Waiting[ReservedSandbox] = Waiting()
         self._alarms = Alarms()
-        self._placement = Placement(self._alarms)
+        self._placement = Placement(self._alarms, self._workers.keys)
         self._admission = Admission(settings.max_sandboxes, settings.memory_budget)
         self._ends: Counter[Outcome] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -140,11 +140,10 @@ class Pool:
 
     def _trust(self, claim: Claim) -> str:
         """Spell what calls that may share a worker have in common. Code of operators is trusted by all callers."""
-        trust = claim.trust
-        if trust is None:
+        if claim.trust is None:
             shared = claim.tier is not Tier.USER or not self._settings.isolate_callers
-            trust = claim.trust = "" if shared else f"{claim.caller}\0{claim.owner}"
-        return trust
+            claim.trust = "" if shared else f"{claim.caller}\0{claim.owner}"
+        return claim.trust
 
     def _check_hope(self) -> None:
         """Raise Unavailable while no worker can be made and there is none."""
@@ -167,17 +166,15 @@ class Pool:
 
     def _reserve(self, claim: Claim) -> ReservedSandbox | None:
         """Take a worker for an admitted call; without one the admission is taken back."""
-        worker = self._idle.take(claim.tier, self._trust(claim), claim.key)
+        trust = claim.trust
+        worker = self._idle.take(claim.tier, self._trust(claim) if trust is None else trust, claim.key)
         if worker is None:
             self._admission.give_back(claim)
             return None
         if worker.trust is None:
             # The next stranger's call shall find a fresh one.
             self._loop.call_soon(self._pump)
-        if self._admission.running == 1:
-            self._placement.alone(worker.pid)
-        else:
-            self._placement.beside_others()
+        self._placement.begins(worker.pid, alone=self._admission.running == 1)
         return ReservedSandbox(self, worker, claim)
 
     # ------------------------------------------------------------ told by sandboxes and workers
@@ -321,6 +318,7 @@ class Pool:
         self._counts["started"] += 1
         worker = WorkerProcess(born, tier, settings.grace, self._alarms, self.took_back)
         self._workers[worker.pid] = worker
+        self._placement.born(worker.pid)
         self.took_back(worker)
 
     async def _retire_idle(self) -> None:
