@@ -136,26 +136,27 @@ def test_new_bounds_hold_for_what_was_counted_before() -> None:
 
 
 def test_one_subject_has_one_account_in_whatever_role(clock: Clock) -> None:
-    meter = Meter()
+    bounds = {Role.USER: Quota(max_requests_per_minute=1), Role.SERVICE: Quota(max_requests_per_minute=5)}
+    meter = Meter(lambda _subject, role: bounds[role])
     user, service = Caller("alice", Role.USER), Caller("alice", Role.SERVICE)
-    first = meter.open(user, Quota(max_requests_per_minute=1))
+    first = meter.account(user)
     first.request()
-    assert meter.find(user) is first
-    assert meter.find(service) is None
-    assert meter.open(service, Quota(max_requests_per_minute=5)) is first
+    assert meter.account(user) is first
+    refused(first, "request")
+    assert meter.account(service) is first
     first.request()
     assert first.requests.at(int(clock.now)) == 2
 
 
 def test_accounts_that_have_nothing_to_tell_are_dropped(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metering, "MANY", 10)
-    meter = Meter()
+    meter = Meter(lambda _subject, _role: Quota())
     for number in range(10):
-        meter.open(Caller(f"c{number}", Role.USER), Quota()).request()
-    running = meter.open(Caller("c0", Role.USER), Quota())
+        meter.account(Caller(f"c{number}", Role.USER)).request()
+    running = meter.account(Caller("c0", Role.USER))
     running.begin()
     clock.now += 100
-    busy = meter.open(Caller("busy", Role.USER), Quota())
+    busy = meter.account(Caller("busy", Role.USER))
     busy.request()
     assert len(meter) == 2
     assert meter.known("c0") is running

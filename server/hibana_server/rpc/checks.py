@@ -181,13 +181,14 @@ def violations(fields: Fields, value: Message, prefix: str = "") -> list[Violati
     """Check every field of a message. Fields that are not set have nothing wrong unless they are required."""
     found: list[Violation] = []
     checks = fields.checks
-    there = value.ListFields()
-    for field, content in there:
+    names: list[str] = []
+    for field, content in value.ListFields():
         name = field.name
+        names.append(name)
         check = checks.get(name)  # a test sees to it that every field of a request has a rule
         if check is not None and (wrong := check(prefix + name, content)):
             found += wrong
-    if fields.required:
-        for name in sorted(fields.required.difference([field.name for field, _ in there])):
+    if not fields.required.issubset(names):
+        for name in sorted(fields.required.difference(names)):
             found.append(Violation(prefix + name, f"is required{_hint(fields[name].accepted)}"))
     return found

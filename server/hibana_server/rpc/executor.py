@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,14 +153,11 @@ class ExecutorServicer(DetachedMethods, HistoryMethods, SessionMethods):
             call.trace_id = parent.trace_id
         caller = current_caller()
         key = request_key(caller, call.request_id, request) if call.request_id else None
-        start = functools.partial(
-            self._executions.start,
-            caller,
-            call,
-            keep_events=keep_events,
-            head_bytes=0 if keep_events else INVOKE_OUTPUT_BYTES,
-            key=key,
-        )
+        head_bytes = 0 if keep_events else INVOKE_OUTPUT_BYTES
+
+        def start() -> Awaitable[Run]:
+            return self._executions.start(caller, call, keep_events=keep_events, head_bytes=head_bytes, key=key)
+
         run: Run | Answered
         run, first = (await start(), True) if key is None else await self._executions.requests.once(key, start)
         current.execution = run.execution.uid

@@ -6,12 +6,12 @@ from hibana.v1 import execution_pb2 as pb
 from hibana_server.domain.executions import Execution, Outcome, stands_for
 from hibana_server.domain.values import read_json_text
 from hibana_server.rpc.pack_executions import (
+    OUTCOMES,
     fill_usage,
     gap_event,
     output_event,
     pack_failure,
     pack_files,
-    pack_outcome,
     started_event,
 )
 from hibana_server.rpc.pack_values import fill_result, pack_json_text
@@ -36,7 +36,7 @@ def _ended_event(sequence: int, execution: Execution) -> pb.ExecutionEvent:
     event = pb.ExecutionEvent(
         sequence=sequence,
         result=pb.ExecutionResult(
-            outcome=pack_outcome(execution),
+            outcome=OUTCOMES[execution.outcome],
             failure=pack_failure(execution.failure) if execution.failure is not None else None,
             stdout_bytes=output.stdout_size,
             stderr_bytes=output.stderr_size,

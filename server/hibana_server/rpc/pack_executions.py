@@ -35,9 +35,15 @@ from hibana_server.services.run import Run
 
 STATES = {state: pb.ExecutionState.Value(f"EXECUTION_STATE_{state.name}") for state in State}
 STATES_BACK = {number: state for state, number in STATES.items()}
-OUTCOMES = {outcome: pb.Outcome.Value(f"OUTCOME_{outcome.name}") for outcome in Outcome}
+OUTCOMES: dict[Outcome | None, pb.Outcome.ValueType] = {
+    None: pb.OUTCOME_UNSPECIFIED,  # it has not ended
+    **{outcome: pb.Outcome.Value(f"OUTCOME_{outcome.name}") for outcome in Outcome},
+}
 OUTCOMES_BACK = {number: outcome for outcome, number in OUTCOMES.items()}
-CACHES = {cache: pb.CacheSource.Value(f"CACHE_SOURCE_{cache.name}") for cache in Cache}
+CACHES: dict[Cache | None, pb.CacheSource.ValueType] = {
+    None: pb.CACHE_SOURCE_UNSPECIFIED,
+    **{cache: pb.CacheSource.Value(f"CACHE_SOURCE_{cache.name}") for cache in Cache},
+}
 
 _PREFIX = "executions/"
 
@@ -123,7 +129,7 @@ def started_event(execution: Execution) -> pb.ExecutionEvent:
             version=version_name(execution.module_uid, execution.version),
             sha256=execution.sha256,
             limits=pack_limits(execution.limits),
-            cache=_cache(execution),
+            cache=CACHES[execution.cache],
         ),
     )
 
@@ -158,7 +164,7 @@ def result_event(sequence: int, run: Run | Answered, *, typed: bool) -> pb.Execu
     event = pb.ExecutionEvent(
         sequence=sequence,
         result=pb.ExecutionResult(
-            outcome=pack_outcome(execution),
+            outcome=OUTCOMES[execution.outcome],
             failure=pack_failure(execution.failure) if execution.failure is not None else None,
             stdout_bytes=execution.output.stdout_size,
             stderr_bytes=execution.output.stderr_size,
@@ -178,8 +184,8 @@ def invoke_response(run: Run | Answered, stdout: bytes, stderr: bytes, *, typed:
     response = executor_pb2.InvokeResponse(
         execution=execution_name(execution.uid),
         version=version_name(execution.module_uid, execution.version),
-        outcome=pack_outcome(execution),
-        cache=_cache(execution),
+        outcome=OUTCOMES[execution.outcome],
+        cache=CACHES[execution.cache],
     )
     if stdout or stderr:
         output = execution.output
@@ -217,9 +223,9 @@ def pack_execution(execution: Execution, *, whole: bool = True) -> pb.Execution:
         caller=execution.caller,
         function=execution.function,
         state=STATES[execution.state],
-        outcome=pack_outcome(execution),
+        outcome=OUTCOMES[execution.outcome],
         failure=pack_failure(execution.failure) if execution.failure is not None else None,
-        cache=_cache(execution),
+        cache=CACHES[execution.cache],
         limits=pack_limits(execution.limits),
         input=_pack_input(execution.input) if whole else None,
         output=_pack_output(execution.output, ok=execution.outcome is Outcome.OK) if whole else None,
@@ -249,15 +255,6 @@ def fill_usage(target: pb.Usage, usage: Usage) -> None:
     fill_nanoseconds(target.execution_time, usage.execution_ns)
     fill_nanoseconds(target.cpu_time, usage.cpu_ns)
     target.memory_used_bytes = usage.memory_bytes
-
-
-def _cache(execution: Execution) -> pb.CacheSource.ValueType:
-    return CACHES[execution.cache] if execution.cache is not None else pb.CACHE_SOURCE_UNSPECIFIED
-
-
-def pack_outcome(execution: Execution) -> pb.Outcome.ValueType:
-    """Pack how an execution ended; unspecified until it has."""
-    return OUTCOMES[execution.outcome] if execution.outcome is not None else pb.OUTCOME_UNSPECIFIED
 
 
 def pack_files(files: tuple[FileEntry, ...]) -> list[pb.FileInfo]:

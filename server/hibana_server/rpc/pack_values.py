@@ -31,15 +31,18 @@ def unpack_arguments(request: HasArguments) -> Arguments:
     """Unpack the arguments of a call; none at all is an empty JSON list."""
     form = request.WhichOneof("arguments")
     if form == "typed_arguments":
-        values = request.typed_arguments.values
-        fields: list[str] = [value.WhichOneof("kind") or "" for value in values]
-        if "" in fields:
-            raise Invalid.field(f"arguments[{fields.index('')}]", "has no kind set", reason="ARGUMENTS_INVALID")
-        kinds = tuple(map(_KINDS.__getitem__, fields))
+        kinds: list[str] = []
+        values: list[object] = []
+        for index, value in enumerate(request.typed_arguments.values):
+            field = value.WhichOneof("kind")
+            if field is None:
+                raise Invalid.field(f"arguments[{index}]", "has no kind set", reason="ARGUMENTS_INVALID")
+            kinds.append(_KINDS[field])
+            values.append(getattr(value, field))
         if _SIMPLE.issuperset(kinds):
-            return TypedArguments(kinds, tuple(map(getattr, values, fields)))
+            return TypedArguments(tuple(kinds), tuple(values))
         read = _TypedReader().read
-        return TypedArguments(kinds, tuple(read(value)[1] for value in values))
+        return TypedArguments(tuple(kinds), tuple(read(value)[1] for value in request.typed_arguments.values))
     if form == "json_arguments":
         return JsonArguments(tuple(map(_JsonReader().read, request.json_arguments.values)))
     return JsonArguments()

@@ -30,7 +30,8 @@ class Catalog:
     def __init__(self, store: ModuleStore, policies: Mapping[Tier, TierPolicy]) -> None:
         self._store = store
         self._policies = policies
-        self._generation = -1
+        self.generation = -1
+        """The state of the registry in which `known` looked last."""
         self._targets: dict[tuple[Caller, str], Target] = {}
         self._shared: dict[tuple[str, str], Target] = {}
         self._exports = 0
@@ -53,17 +54,12 @@ class Catalog:
     def known(self, caller: Caller, reference: str) -> Target | None:
         """Return what a run of this reference means, if that was found before and nothing has changed since."""
         generation = self._store.generation()
-        if generation != self._generation or len(self._targets) >= MAX_KEPT or self._exports > MAX_KEPT_EXPORTS:
+        if generation != self.generation or len(self._targets) >= MAX_KEPT or self._exports > MAX_KEPT_EXPORTS:
             self._targets.clear()
             self._shared.clear()
             self._exports = 0
-            self._generation = generation
+            self.generation = generation
         return self._targets.get((caller, reference))
-
-    @property
-    def generation(self) -> int:
-        """The state of the registry in which `known` looked last."""
-        return self._generation
 
     def changed_since(self, generation: int) -> bool:
         """Tell whether the registry has changed since then."""
@@ -73,10 +69,10 @@ class Catalog:
         """Return what to run. Raises as `module`, and FailedPrecondition(NOT_RUNNABLE, NO_LIVE_VERSION)."""
         target = self.known(caller, reference)
         if target is None:
-            generation = self._generation
+            generation = self.generation
             target = await self._find_runnable(caller, reference)
             # What was read may be older than a change committed meanwhile: keep it only if nothing changed.
-            if self._generation == generation == self._store.generation():
+            if self.generation == generation == self._store.generation():
                 target = self._targets[caller, reference] = self._share(target)
         return target
 

@@ -132,28 +132,18 @@ class Executions:
         if target is None:
             target = await self._catalog.runnable(caller, call.reference)
         plan = judge(caller, call, target, key)
-        account = self.count(caller)
-        try:
-            return await self._start(account, plan, seen, waited=waited, keep_events=keep_events, head_bytes=head_bytes)
-        except BaseException:
-            account.end()
-            raise
-
-    async def _start(
-        self, account: Account, plan: Plan, seen: int, *, waited: bool, keep_events: bool, head_bytes: int
-    ) -> Run:
-        """Start a run that its caller's quota counts already."""
-        caller, target, key = plan.caller, plan.target, plan.key
-        artifact, cache = target.artifact, Cache.MEMORY
+        account = self._quotas.account(caller)
+        account.begin()
         sandbox: Sandbox | None = None
-        if artifact is not None:
-            sandbox = self._pool.try_acquire(target.claim(caller.subject, artifact, plan.claimed_bytes))
-        if artifact is None or sandbox is None or not sandbox.warm:
-            waited = True
-            sandbox, artifact, cache = await self.reserve(caller, target, plan.claimed_bytes, sandbox)
         run: Run | None = None
         has_row = False
         try:
+            artifact, cache = target.artifact, Cache.MEMORY
+            if artifact is not None:
+                sandbox = self._pool.try_acquire(target.claim(caller.subject, artifact, plan.claimed_bytes))
+            if artifact is None or sandbox is None or not sandbox.warm:
+                waited = True
+                sandbox, artifact, cache = await self.reserve(caller, target, plan.claimed_bytes, sandbox)
             if waited:
                 await self.judge_again(plan, seen)
                 self.check_admitting()
@@ -168,7 +158,9 @@ class Executions:
                 has_row = await self.begin(execution)
             sandbox.start(job, run)
         except BaseException:
-            sandbox.release()
+            account.end()
+            if sandbox is not None:
+                sandbox.release()
             if run is not None:
                 self.not_started(run.execution, has_row=has_row)
             raise
@@ -275,7 +267,8 @@ class Executions:
         _, module = self._running.pop(run.execution.uid)
         if run.account is not None:
             run.account.end(run.execution.usage.cpu_ns / 1e9)
-        self.requests.ended(run.execution)
+        if run.execution.requested is not None:
+            self.requests.ended(run.execution)
         self._one_ended.set()
         self._on_done(run.execution, module)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 
 from hibana_server.domain.callers import Caller, Role
 from hibana_server.domain.errors import Exhausted, QuotaViolation
@@ -40,8 +41,8 @@ class Window:
             self.total = 0.0  # without what adding and taking away floats has left
         self._second = second
 
-    def add(self, second: int, amount: float) -> None:
-        """Add to the sum; `second` is that of the last `move` or a later one."""
+    def add(self, second: int, amount: float) -> float:
+        """Add to the sum and return it; `second` is that of the last `move` or a later one."""
         if second != self._second:
             self.move(second)
         parts = self._parts
@@ -50,6 +51,7 @@ class Window:
         else:
             parts.append([second, amount])
         self.total += amount
+        return self.total
 
     def at(self, second: int) -> float:
         """Return the sum at this second."""
@@ -91,12 +93,10 @@ class Account:
     def request(self) -> None:
         """Count a request. Raises Exhausted(QUOTA_EXCEEDED)."""
         second = int(time.monotonic())
-        requests = self.requests
-        if requests.at(second) >= self.requests_limit:
-            raise self._used_up(
-                "max_requests_per_minute", self.requests_limit, requests.free_in(second, self.requests_limit)
-            )
-        requests.add(second, 1)
+        requests, limit = self.requests, self.requests_limit
+        if requests.add(second, 1) > limit:
+            requests.add(second, -1)
+            raise self._used_up("max_requests_per_minute", limit, requests.free_in(second, limit))
 
     def begin(self) -> None:
         """Count an execution; `end` follows whatever becomes of it. Raises Exhausted(QUOTA_EXCEEDED)."""
@@ -125,7 +125,7 @@ class Account:
         """Take note that an execution has ended, which used so much CPU time besides what was charged."""
         self.running -= 1
         if seconds:
-            self.charge(seconds)
+            self.cpu.add(int(time.monotonic()), seconds)
 
     def idle(self, second: int) -> bool:
         """Tell whether there is nothing to remember."""
@@ -143,25 +143,26 @@ class Account:
 class Meter:
     """The accounts of those who called lately."""
 
-    def __init__(self) -> None:
+    def __init__(self, quota_of: Callable[[str, Role], Quota]) -> None:
+        """Take what tells the bounds of a subject that calls in a role."""
+        self._quota_of = quota_of
         self._accounts: dict[str, Account] = {}
         self._swept = 0
 
     def __len__(self) -> int:
         return len(self._accounts)
 
-    def find(self, caller: Caller) -> Account | None:
+    def account(self, caller: Caller) -> Account:
         """Return the account of a caller in the role in which it calls."""
         account = self._accounts.get(caller.subject)
-        return account if account is not None and account.role is caller.role else None
+        return account if account is not None and account.role is caller.role else self._open(caller)
 
     def known(self, subject: str) -> Account | None:
         """Return a subject's account."""
         return self._accounts.get(subject)
 
-    def open(self, caller: Caller, quota: Quota) -> Account:
-        """Return the account of a caller, bounded by this quota."""
-        account = self._accounts.get(caller.subject)
+    def _open(self, caller: Caller) -> Account:
+        quota, account = self._quota_of(caller.subject, caller.role), self._accounts.get(caller.subject)
         if account is not None:
             account.bound(caller.role, quota)
             return account

@@ -38,11 +38,6 @@ class Plan:
     """There where the call came with an id that is answered again."""
 
     @property
-    def omits_input(self) -> bool:
-        """Whether nothing of the input goes into the record."""
-        return self.call.sensitive_input or self.target.module.sensitive_input
-
-    @property
     def claimed_bytes(self) -> int:
         """What it may use of the memory for guests: its own and what is in its private directory."""
         return claimed_bytes(self.call.directory, self.limits)
@@ -50,7 +45,8 @@ class Plan:
     def execution(self, state: State, cache: Cache | None = None) -> Execution:
         """Make the record of an execution that begins now."""
         call = self.call
-        given = NOTHING_KEPT if self.omits_input else recorded_input(call, self.arguments, self.function.types)
+        omitted = call.sensitive_input or self.target.module.sensitive_input
+        given = NOTHING_KEPT if omitted else recorded_input(call, self.arguments, self.function.types)
         record = begun(self.target, self.caller, self.name, given, self.limits, state, cache)
         record.trace_id = call.trace_id
         record.request_id = call.request_id

@@ -19,7 +19,7 @@ from hibana_server.domain.errors import Unavailable
 from hibana_server.domain.ids import now_us
 from hibana_server.domain.quotas import NO_EXCEPTION, Quota, QuotaException, QuotaStore, Usage
 from hibana_server.services import paging
-from hibana_server.services.metering import Account, Meter
+from hibana_server.services.metering import Meter
 
 RETRY = 1.0
 """Seconds for which the known exceptions hold when the database cannot be asked."""
@@ -59,7 +59,9 @@ class Quotas:
         self._generation = -1
         self._reading: asyncio.Task[None] | None = None
         self._retry = 0.0
-        self._meter = Meter()
+        self._meter = Meter(self.of)
+        self.account = self._meter.account
+        """Returns what counts a caller's use."""
 
     # ------------------------------------------------------------ around every call
 
@@ -98,10 +100,6 @@ class Quotas:
         account = self._meter.known(subject)
         if account is not None:
             account.bound(account.role, self.of(subject, account.role))
-
-    def account(self, caller: Caller) -> Account:
-        """Return what counts a caller's use."""
-        return self._meter.find(caller) or self._meter.open(caller, self.of(caller.subject, caller.role))
 
     # ------------------------------------------------------------ what holds
 

@@ -91,9 +91,8 @@ class Requests:
             raise
 
     def ended(self, execution: Execution) -> None:
-        """Take note that an execution is over: from now on its record answers."""
-        if execution.requested is not None:
-            self._live.pop((execution.caller, execution.request_id), None)
+        """Take note that an execution with an id is over: from now on its record answers."""
+        self._live.pop((execution.caller, execution.request_id), None)
 
     async def _find_or_start(self, key: RequestKey, start: Callable[[], Awaitable[Run]], live: _Live) -> Run | Answered:
         record = await self._store.requested(key.caller, key.request_id)

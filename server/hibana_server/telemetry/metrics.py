@@ -1,21 +1,25 @@
 """Prometheus metrics. Names are stable; docs/operations.md lists them.
 
-What every call counts is added up in plain dictionaries, on the one thread of the event loop, and
-given to the Prometheus library when somebody scrapes: its own counters lock on every step, which
-cost more than the rest of a short call's bookkeeping.
+What every call counts is put down in a list, added up in plain dictionaries many at a time, on the
+one thread of the event loop, and given to the Prometheus library when somebody scrapes: its own
+counters lock on every step, which cost more than the rest of a short call's bookkeeping.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _BOUNDS = (*map(str, _SECONDS), "+Inf")
+
+_MANY = 256
+"""Ends that are added up together."""
 
 Numbers = Callable[[], Mapping[str, float]]
 States = Callable[[], Mapping[str, bool]]
@@ -51,27 +55,31 @@ class Metrics:
         self._executions: dict[tuple[str, str, str], int] = {}
         self._execution_times: dict[str, _Times] = {}
         self._compile_times: dict[str, _Times] = {}
+        self._ended: list[tuple[dict[Any, int], Hashable, dict[str, _Times], str, float]] = []
+        """Ends that are not added up yet: where they count and as what, where their time counts and as whose."""
         self._numbers: list[tuple[str, Numbers, frozenset[str]]] = []
         self._states: list[tuple[str, str, States]] = []
         self._registry.register(self)
 
     def call(self, method: str, code: str, seconds: float) -> None:
         """Count a finished call."""
-        key = (method, code)
-        self._calls[key] = self._calls.get(key, 0) + 1
-        times = self._call_times.get(method)
-        if times is None:
-            times = self._call_times[method] = _Times()
-        times.add(seconds)
+        self._ended.append((self._calls, (method, code), self._call_times, method, seconds))
+        if len(self._ended) >= _MANY:
+            self._add_up()
 
     def execution(self, tier: str, outcome: str, cache: str, seconds: float) -> None:
         """Count a finished execution."""
-        key = (tier, outcome, cache)
-        self._executions[key] = self._executions.get(key, 0) + 1
-        times = self._execution_times.get(tier)
-        if times is None:
-            times = self._execution_times[tier] = _Times()
-        times.add(seconds)
+        self._ended.append((self._executions, (tier, outcome, cache), self._execution_times, tier, seconds))
+        if len(self._ended) >= _MANY:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        for counts, key, times, name, seconds in self._ended:
+            counts[key] = counts.get(key, 0) + 1
+            if name not in times:
+                times[name] = _Times()
+            times[name].add(seconds)
+        self._ended.clear()
 
     def compiled(self, tier: str, seconds: float) -> None:
         """Count a compile that ended with code or with a refusal of the module."""
@@ -97,6 +105,7 @@ class Metrics:
 
     def collect(self) -> Iterable[Metric]:
         """Give the metrics to the library."""
+        self._add_up()
         calls = CounterMetricFamily("hibana_rpc_calls", "Calls by method and gRPC code.", labels=("method", "code"))
         for key, count in self._calls.items():
             calls.add_metric(key, count)

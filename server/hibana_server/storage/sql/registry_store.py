@@ -16,9 +16,6 @@ class RegistryStore:
 
     def __init__(self, database: Database, generation: Callable[[], int], notes: AuditNotes) -> None:
         self._database = database
-        self._generation = generation
+        self.generation = generation
+        """Returns a number that changes whenever any process committed a change."""
         self._notes = notes
-
-    def generation(self) -> int:
-        """Return a number that changes whenever any process committed a change."""
-        return self._generation()

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Collection
 from pathlib import Path
 
-from hibana_server.domain.errors import HibanaError
 from hibana_server.domain.executions import Execution
 from hibana_server.domain.history import Removed, Stats
 from hibana_server.domain.ids import uuid7
@@ -27,13 +26,11 @@ class SqliteExecutionStore:
         self._database = open_database(path, synchronous="NORMAL")
         self._reader = SqlExecutionReader(self._database)
         self._writer = RecordWriter(path)
+        self.trouble = self._writer.trouble
+        """Returns why a record would be refused now, before anything runs for it."""
         self.key_uses = SqliteKeyUses(self._writer)
         self._holder = uuid7()
         """Of the leases of this process: what it began is open as long as it says that it lives."""
-
-    def trouble(self) -> HibanaError | None:
-        """Return why a record would be refused now, before anything runs for it."""
-        return self._writer.trouble()
 
     def begin(self, execution: Execution) -> asyncio.Future[None]:
         """Write the row of an accepted execution (state QUEUED or RUNNING) into the journal."""
