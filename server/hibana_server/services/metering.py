@@ -24,32 +24,34 @@ _NO_BOUND = float("inf")
 class Window:
     """A sum over the last minute, kept by whole seconds."""
 
-    __slots__ = ("_parts", "_second", "total")
+    __slots__ = ("_part", "_parts", "_second", "total")
 
     def __init__(self) -> None:
-        self._parts: deque[list[float]] = deque()
-        """Of seconds with anything: [second, sum]."""
         self._second = -1
+        self._part: list[float] = [-1, 0.0]
+        """Of that second: [second, sum]."""
+        self._parts = deque([self._part])
+        """This one, and those before it with anything."""
         self.total = 0.0
 
     def move(self, second: int) -> None:
         """Forget what is older than a minute at this second."""
         parts = self._parts
+        if not self._part[1]:
+            parts.pop()
         while parts and parts[0][0] < second - WINDOW:
             self.total -= parts.popleft()[1]
         if not parts:
             self.total = 0.0  # without what adding and taking away floats has left
         self._second = second
+        self._part = [second, 0.0]
+        parts.append(self._part)
 
     def add(self, second: int, amount: float) -> float:
         """Add to the sum and return it; `second` is that of the last `move` or a later one."""
         if second != self._second:
             self.move(second)
-        parts = self._parts
-        if parts and parts[-1][0] == second:
-            parts[-1][1] += amount
-        else:
-            parts.append([second, amount])
+        self._part[1] += amount
         self.total += amount
         return self.total
 

@@ -1,25 +1,21 @@
 """Prometheus metrics. Names are stable; docs/operations.md lists them.
 
-What every call counts is put down in a list, added up in plain dictionaries many at a time, on the
-one thread of the event loop, and given to the Prometheus library when somebody scrapes: its own
-counters lock on every step, which cost more than the rest of a short call's bookkeeping.
+What every call counts is added up in plain dictionaries, on the one thread of the event loop, and
+given to the Prometheus library when somebody scrapes: its own counters lock on every step, which
+cost more than the rest of a short call's bookkeeping.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _BOUNDS = (*map(str, _SECONDS), "+Inf")
-
-_MANY = 256
-"""Ends that are added up together."""
 
 Numbers = Callable[[], Mapping[str, float]]
 States = Callable[[], Mapping[str, bool]]
@@ -32,9 +28,9 @@ class _Times:
     total: float = 0.0
     counts: list[int] = field(default_factory=lambda: [0] * len(_BOUNDS))
 
-    def add(self, seconds: float) -> None:
-        self.total += seconds
-        self.counts[bisect_left(_SECONDS, seconds)] += 1
+    def merge(self, other: _Times) -> None:
+        self.total += other.total
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
 
     def cumulated(self) -> list[tuple[str, float]]:
         below = 0
@@ -45,48 +41,35 @@ class _Times:
         return pairs
 
 
+_ByLabels = dict[tuple[str, ...], _Times]
+
+
 class Metrics:
     """The service's metrics. For the event loop's thread."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._calls: dict[tuple[str, str], int] = {}
-        self._call_times: dict[str, _Times] = {}
-        self._executions: dict[tuple[str, str, str], int] = {}
-        self._execution_times: dict[str, _Times] = {}
-        self._compile_times: dict[str, _Times] = {}
-        self._ended: list[tuple[dict[Any, int], Hashable, dict[str, _Times], str, float]] = []
-        """Ends that are not added up yet: where they count and as what, where their time counts and as whose."""
+        self._calls: _ByLabels = {}
+        """By method and code."""
+        self._executions: _ByLabels = {}
+        """By tier, outcome and cache."""
+        self._compiles: _ByLabels = {}
+        """By tier."""
         self._numbers: list[tuple[str, Numbers, frozenset[str]]] = []
         self._states: list[tuple[str, str, States]] = []
         self._registry.register(self)
 
     def call(self, method: str, code: str, seconds: float) -> None:
         """Count a finished call."""
-        self._ended.append((self._calls, (method, code), self._call_times, method, seconds))
-        if len(self._ended) >= _MANY:
-            self._add_up()
+        _add(self._calls, (method, code), seconds)
 
     def execution(self, tier: str, outcome: str, cache: str, seconds: float) -> None:
         """Count a finished execution."""
-        self._ended.append((self._executions, (tier, outcome, cache), self._execution_times, tier, seconds))
-        if len(self._ended) >= _MANY:
-            self._add_up()
-
-    def _add_up(self) -> None:
-        for counts, key, times, name, seconds in self._ended:
-            counts[key] = counts.get(key, 0) + 1
-            if name not in times:
-                times[name] = _Times()
-            times[name].add(seconds)
-        self._ended.clear()
+        _add(self._executions, (tier, outcome, cache), seconds)
 
     def compiled(self, tier: str, seconds: float) -> None:
         """Count a compile that ended with code or with a refusal of the module."""
-        times = self._compile_times.get(tier)
-        if times is None:
-            times = self._compile_times[tier] = _Times()
-        times.add(seconds)
+        _add(self._compiles, (tier,), seconds)
 
     def numbers(self, prefix: str, read: Numbers, *, counters: Iterable[str] = ()) -> None:
         """Show what `read` returns at each scrape as gauges `hibana_{prefix}_{name}`; `counters` only ever grow.
@@ -105,20 +88,19 @@ class Metrics:
 
     def collect(self) -> Iterable[Metric]:
         """Give the metrics to the library."""
-        self._add_up()
         calls = CounterMetricFamily("hibana_rpc_calls", "Calls by method and gRPC code.", labels=("method", "code"))
-        for key, count in self._calls.items():
-            calls.add_metric(key, count)
+        for labels, times in self._calls.items():
+            calls.add_metric(labels, sum(times.counts))
         yield calls
-        yield _histogram("hibana_rpc_seconds", "Wall time of calls.", "method", self._call_times)
+        yield _histogram("hibana_rpc_seconds", "Wall time of calls.", "method", self._calls)
         runs = CounterMetricFamily(
             "hibana_executions", "Executions by tier, outcome and cache.", labels=("tier", "outcome", "cache")
         )
-        for labels, count in self._executions.items():
-            runs.add_metric(labels, count)
+        for labels, times in self._executions.items():
+            runs.add_metric(labels, sum(times.counts))
         yield runs
-        yield _histogram("hibana_execution_seconds", "Wall time of guests.", "tier", self._execution_times)
-        yield _histogram("hibana_compile_seconds", "Time of compiles, waiting included.", "tier", self._compile_times)
+        yield _histogram("hibana_execution_seconds", "Wall time of guests.", "tier", self._executions)
+        yield _histogram("hibana_compile_seconds", "Time of compiles, waiting included.", "tier", self._compiles)
         for name, label, holds in self._states:
             text = f"{name.replace('_', ' ')}: 1 where it holds."
             states = GaugeMetricFamily(f"hibana_{name}", text, labels=(label,))
@@ -134,8 +116,20 @@ class Metrics:
                     yield GaugeMetricFamily(f"hibana_{prefix}_{name}", spelled, value)
 
 
-def _histogram(name: str, text: str, label: str, times: Mapping[str, _Times]) -> Metric:
+def _add(group: _ByLabels, labels: tuple[str, ...], seconds: float) -> None:
+    times = group.get(labels)
+    if times is None:
+        times = group[labels] = _Times()
+    times.total += seconds
+    times.counts[bisect_left(_SECONDS, seconds)] += 1
+
+
+def _histogram(name: str, text: str, label: str, group: _ByLabels) -> Metric:
+    """Show times by the first of their labels."""
+    merged: dict[str, _Times] = {}
+    for labels, times in group.items():
+        merged.setdefault(labels[0], _Times()).merge(times)
     family = HistogramMetricFamily(name, text, labels=(label,))
-    for value, each in times.items():
+    for value, each in merged.items():
         family.add_metric((value,), each.cumulated(), each.total)
     return family
