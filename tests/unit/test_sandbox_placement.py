@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterable
 
 import pytest
@@ -31,6 +32,8 @@ class House:
         self.working = 0.0
         self.looping = 0.0
         self.here = HERE
+        self.now: float | None = None
+        """None where time passes as it does."""
         self.may_move = may_move
         self.placement = Placement(
             Alarms(),
@@ -38,6 +41,7 @@ class House:
             processors=processors,
             move=self._move,
             here=lambda: self.here,
+            clock=lambda: time.monotonic() if self.now is None else self.now,
             worked=lambda: self.working,
             looped=lambda: self.looping,
         )
@@ -182,6 +186,32 @@ async def test_a_loop_with_pauses_lets_workers_go_anywhere_again() -> None:
     assert house.kept_free() == HERE
     house.calls(2 * ROUND)
     assert house.together() == WORKER, "one caller is left"
+    house.placement.part()
+
+
+async def test_workers_do_not_move_back_and_forth_with_a_loop_that_is_just_busy() -> None:
+    house = House()
+    house.now = 0.0
+    kept = []
+    for share in (0.0, 0.7, 0.9, 0.7, 0.6, 0.9, 0.4, 0.7):
+        house.now += 0.1
+        house.looping += share * 0.1
+        house.working += 1000.0
+        house.calls(ROUND, alone=False)
+        kept.append(house.kept_free() is not None)
+    assert kept == [False, False, True, True, True, True, False, False]
+
+
+async def test_one_caller_who_is_left_after_many_comes_together_with_the_front() -> None:
+    house = House()
+    house.busy_rounds(3)
+    house.now = time.monotonic()
+    for _ in range(3):
+        house.now += 0.1
+        house.looping += 0.06
+        house.working += 0.07
+        house.calls(ROUND)
+    assert (house.kept_free(), house.together()) == (None, WORKER)
     house.placement.part()
 
 

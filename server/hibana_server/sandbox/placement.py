@@ -33,6 +33,9 @@ BUSY: Final = 0.9
 side by side, or the event loop has no pause."""
 LOOP_BUSY: Final = 0.8
 """Part of the time that the event loop's thread computes when it has no pause worth the name."""
+LOOP_PAUSES: Final = 0.5
+"""Part below which it has pauses again, unless one caller is left. The two are apart since moving all workers takes
+as long as some calls."""
 PATIENCE: Final = 1.0
 """Seconds a round may take; who calls less often than that has nothing to gain."""
 
@@ -48,6 +51,7 @@ class Placement:
         processors: frozenset[int] = ALL,
         move: Callable[[int, Iterable[int]], bool] = move,
         here: Callable[[], int] = current,
+        clock: Callable[[], float] = time.monotonic,
         worked: Callable[[], float] = time.process_time,
         looped: Callable[[], float] = time.thread_time,
     ) -> None:
@@ -57,6 +61,7 @@ class Placement:
         self._processors = processors
         self._move = move
         self._here = here
+        self._clock = clock
         self._worked = worked
         self._looped = looped
         self._calls = 0
@@ -114,13 +119,14 @@ class Placement:
             log.warning("processors_not_free", allowed=sorted(self._processors))
 
     def _decide(self, worker: int, *, first: bool) -> None:
-        now, worked, looped = time.monotonic(), self._worked(), self._looped()
+        now, worked, looped = self._clock(), self._worked(), self._looped()
         (since, worked_before, looped_before), self._round = self._round, (now, worked, looped)
         alone, self._alone = self._alone, True
         if first:
             return
         took, settled = now - since, False
-        if took <= PATIENCE and looped - looped_before > took * LOOP_BUSY:
+        busy = LOOP_BUSY if self.kept_free is None or alone else LOOP_PAUSES
+        if took <= PATIENCE and looped - looped_before > took * busy:
             settled = self._keep_off()
         elif took <= PATIENCE and alone and worked - worked_before <= took * BUSY:
             settled = self._bring_together(worker)
