@@ -1,8 +1,12 @@
-"""The yardstick: the barest grpc.aio server, which answers with the bytes it got. `python -m tests.bench.echo`."""
+"""The yardstick: the barest grpc.aio server, which answers with the bytes it got. `python -m tests.bench.echo`.
+
+It runs on the event loop that the service uses; with `plain` on the one that comes with Python.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import grpc
@@ -26,4 +30,4 @@ async def _serve() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve())
+    (asyncio.run if "plain" in sys.argv[1:] else uvloop.run)(_serve())
