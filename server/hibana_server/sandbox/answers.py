@@ -164,11 +164,11 @@ def read_end(done: Done, job: Asked, held: bytes | bytearray, elapsed_ns: int) -
         outcome = Outcome.CANCELLED  # in a session, of handles that only its worker knows
     if outcome is None or (outcome is Outcome.BAD_OUTPUT and job.typed is None):
         raise ProtocolError("an outcome that no worker knows of")
-    wall, cpu, memory = done.execution_ns, done.cpu_ns, done.memory_bytes
-    if not (0 <= wall <= elapsed_ns and 0 <= cpu <= elapsed_ns and 0 <= memory <= job.limits.memory_bytes):
-        wall, cpu = _between(wall, elapsed_ns), _between(cpu, elapsed_ns * _MAX_THREADS)
-        memory = _between(memory, job.limits.memory_bytes)
-    usage = Usage(wall, cpu, memory)
+    usage = Usage(
+        _between(done.execution_ns, elapsed_ns),
+        _between(done.cpu_ns, elapsed_ns * _MAX_THREADS),
+        _between(done.memory_bytes, job.limits.memory_bytes),
+    )
     if outcome is Outcome.OK:
         if job.typed is not None:
             return RunEnd(outcome, _values(done.values, held, job.result_types), None, usage)
@@ -192,7 +192,7 @@ def _values(structure: bytes, held: bytes | bytearray, types: Sequence[str]) -> 
 
 
 def _between(value: int, most: int, least: int = 0) -> int:
-    return min(max(value, least), most)
+    return value if least <= value <= most else min(max(value, least), most)
 
 
 _RANGES = {"s32": 2**31, "s64": 2**63}

@@ -166,8 +166,7 @@ class Pool:
 
     def _reserve(self, claim: Claim) -> ReservedSandbox | None:
         """Take a worker for an admitted call; without one the admission is taken back."""
-        trust = claim.trust
-        worker = self._idle.take(claim.tier, self._trust(claim) if trust is None else trust, claim.key)
+        worker = self._idle.take(claim.tier, self._trust(claim), claim.key)
         if worker is None:
             self._admission.give_back(claim)
             return None

@@ -132,8 +132,7 @@ class Executions:
         if target is None:
             target = await self._catalog.runnable(caller, call.reference)
         plan = judge(caller, call, target, key)
-        account = self._quotas.account(caller)
-        account.begin()
+        account = self.count(caller)
         sandbox: Sandbox | None = None
         run: Run | None = None
         has_row = False

@@ -46,9 +46,9 @@ func_call: Final = _slow("wasmtime_func_call", ctypes.c_void_p)
 memory_size: Final = _quick("wasmtime_memory_size", ctypes.c_uint64)
 
 
-def address_of(typed: Any) -> int:
-    """Return where one of the binding's pointers, or a callback, points to."""
-    return ctypes.cast(typed, ctypes.c_void_p).value or 0
+def place_of(typed: Any) -> Any:
+    """Make an argument of one of the binding's pointers, or of a callback."""
+    return pointer(ctypes.cast(typed, ctypes.c_void_p).value or 0)
 
 
 class Trap:

@@ -19,12 +19,11 @@ from hibana_server.sandbox.worker.conventions.handles import Handles
 from hibana_server.sandbox.worker.conventions.instance import Instance
 from hibana_server.sandbox.worker.direct import (
     Trap,
-    address_of,
     export_get,
     func_call,
     instantiate,
     memory_size,
-    pointer,
+    place_of,
 )
 from hibana_server.sandbox.worker.files.descriptors import open_directory
 from hibana_server.sandbox.worker.function import Function
@@ -83,7 +82,7 @@ class KeptCore:
                 self._linked = runner.linker.link(loaded.module, opened.host_functions, streams=True, files=files).pre
             except (LinkRefused, wasmtime.WasmtimeError) as refused:
                 return self._ended(End(Outcome.LOST, message=clean(f"the module could not be linked: {refused}", 512)))
-            pre = pointer(address_of(self._linked.ptr()))
+            pre = place_of(self._linked.ptr())
         if opened.directory is not None:
             state.files = open_directory(opened.directory, b"", state.write)
         store = self._store = runner.store(opened.memory_bytes)

@@ -12,7 +12,7 @@ import wasmtime
 from hibana_server.sandbox.imports import FunctionType
 from hibana_server.sandbox.shapes.wasm_bindgen import MALLOC, malloc_of
 from hibana_server.sandbox.worker.components.loaded import LoadedComponent, load
-from hibana_server.sandbox.worker.direct import address_of, length, pointer, text
+from hibana_server.sandbox.worker.direct import length, place_of, text
 from hibana_server.sandbox.worker.function import KINDS, REFERENCE, Function
 from hibana_server.sandbox.worker.host_functions import Linker, LinkRefused
 from hibana_server.sandbox.worker.native import core_type
@@ -129,7 +129,7 @@ class ModuleCache:
             module,
             linked.pre,
             size,
-            pointer(address_of(linked.pre.ptr())),
+            place_of(linked.pre.ptr()),
             linked.wasi,
             linked.granted,
             linked.glue,
@@ -153,7 +153,7 @@ class ModuleCache:
             linked = self._linker.link(loaded.module, host_functions, files=True)
             loaded.with_files = linked.pre
             loaded.glue += linked.glue
-        return pointer(address_of(loaded.with_files.ptr()))
+        return place_of(loaded.with_files.ptr())
 
     def _make_room(self, size: int) -> tuple[str, ...]:
         """Drop modules until `size` fits. A module larger than the whole cache is held alone."""

@@ -22,12 +22,11 @@ from hibana_server.sandbox.worker.conventions.instance import Instance
 from hibana_server.sandbox.worker.deadline import Deadline
 from hibana_server.sandbox.worker.direct import (
     Trap,
-    address_of,
     export_get,
     func_call,
     instantiate,
     memory_size,
-    pointer,
+    place_of,
 )
 from hibana_server.sandbox.worker.engine import Engines
 from hibana_server.sandbox.worker.files.delivery import deliver
@@ -91,8 +90,8 @@ class Runner:
         self.at_tick = EPOCH_CALLBACK(self._ticked)
         self.components = ComponentRunner(components, self.deadline, self.at_tick, send, own)
         self._component_engine = components.ptr()
-        self._engine_place = pointer(address_of(self.engine))
-        self._at_tick_place = pointer(address_of(self.at_tick))
+        self._engine_place = place_of(self.engine)
+        self._at_tick_place = place_of(self.at_tick)
         self._instance = ffi.wasmtime_instance_t()
         self._instance_place = ctypes.byref(self._instance)
         self._extern = ffi.wasmtime_extern_t()

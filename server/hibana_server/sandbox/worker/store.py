@@ -33,11 +33,10 @@ class Store:
         """Make one, with the arguments (`direct`) for its engine and for what its guest calls when the epoch moved."""
         store = self._store = pointer(store_new(engine, None, None))
         address = self._address = store_context(store)
-        context = self.context = pointer(address)
+        self.context = pointer(address)
         """The argument that stands for it in calls."""
-        store_limiter(store, int64(memory_bytes), *_COUNTS)
-        # Before the instance is made: start functions loop too.
-        set_epoch_deadline(context, _ONE_TICK)
+        self.limit(memory_bytes)
+        self.begin()  # before the instance is made: start functions loop too
         store_epoch_callback(store, at_tick, None, None)
 
     def typed(self) -> Any:
