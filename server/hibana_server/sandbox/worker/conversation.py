@@ -56,7 +56,7 @@ class Conversation:
         self._waiting: deque[Call] = deque()
         self._told_long = False
         """Whether the front knows that the call that runs takes long."""
-        self._open = True
+        self._closed: Closed | None = None
         state = runner.state(opened.output_bytes)
         self._stdin = state.stdin = None if opened.fresh else Stdin(self._more_stdin)
         self._asked = False
@@ -71,8 +71,8 @@ class Conversation:
         self._run(0, opened.timeout, None)
         channel.flush()
 
-    def step(self) -> bool:
-        """Run the next call, or wait for a word from the front; False when the conversation has ended."""
+    def step(self) -> Closed | None:
+        """Run the next call, or wait for a word from the front; returns the last word when the conversation ended."""
         with self._lock:
             call = self._waiting.popleft() if self._waiting else None
             self._told_long = False
@@ -82,7 +82,7 @@ class Conversation:
         elif self._run(call.call, call.timeout, call) > _SLOW_NS:
             while (frame := self._channel.receive_within(0)) is not None:
                 self._take(frame)
-        return self._open
+        return self._closed
 
     def _run(self, number: int, timeout: float, call: Call | None) -> int:
         """Run a call, or what makes ready for calls, and answer; returns how long it took, nanoseconds."""
@@ -156,7 +156,6 @@ class Conversation:
         self._channel.send(Back((number,)))
 
     def _close(self) -> None:
-        self._open = False
         runner = self._runner
         runner.deadline.when_long = None
         started, cpu_started = time.perf_counter_ns(), time.process_time_ns()
@@ -167,7 +166,7 @@ class Conversation:
             runner.deadline.disarm()
         runner.linker.state = None
         self._deliver()
-        self._channel.send(Closed(time.perf_counter_ns() - started, time.process_time_ns() - cpu_started))
+        self._closed = Closed(time.perf_counter_ns() - started, time.process_time_ns() - cpu_started)
 
     def _deliver(self) -> None:
         """Send the wanted files of an instance that has ended, once."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 import threading
 
-from hibana_server.sandbox.frames import Broken, NewWorker, Open, Run
+from hibana_server.sandbox.frames import Broken, Closed, Done, NewWorker, Open, Run
 from hibana_server.sandbox.worker.channel import Channel, ChannelClosed
 from hibana_server.sandbox.worker.conversation import Conversation
 from hibana_server.sandbox.worker.engine import Engines
+from hibana_server.sandbox.worker.native import give_back_memory
 from hibana_server.sandbox.worker.own_memory import OwnMemory
 from hibana_server.sandbox.worker.runner import Runner
 
@@ -25,29 +26,42 @@ class _Life:
         self.runner = runner
         self.conversation: Conversation | None = None
         """There where the worker is leased and not for one job."""
+        self.last: Done | Closed | None = None
+        """What is left to say after the last step."""
+        self._had_files = False
         self.error: Exception | None = None
         self.over = False
 
-    def step(self) -> None:
-        """Serve a job, or the next call of a conversation. Raises ChannelClosed."""
+    def tell(self) -> None:
+        """Say what is left to say."""
+        if self.last is not None:
+            self.channel.send(self.last)
+            if self._had_files:
+                give_back_memory()
+
+    def step(self) -> Done | Closed | None:
+        """Serve a job, or the next call of a conversation; returns what is left to say. Raises ChannelClosed."""
         if self.conversation is not None:
-            if not self.conversation.step():
+            closed = self.conversation.step()
+            if closed is not None:
                 self.conversation = None
-            return
+            return closed
         frame = self.channel.receive()
         if type(frame) is Run:
-            self.runner.run(frame)
-        elif isinstance(frame, Open):
+            self._had_files = frame.directory is not None
+            return self.runner.run(frame)
+        if isinstance(frame, Open):
             self.conversation = Conversation(self.channel, self.runner, frame)
-        else:
-            raise ChannelClosed
+            return None
+        raise ChannelClosed
 
 
 class _GuestThread(threading.Thread):
     """Runs jobs until the front closes the channel, or until it was demoted.
 
     A thread that went to SCHED_IDLE in a long call cannot come back from there without a privilege. So
-    it ends after that call, and the worker's main thread, which was never demoted, starts another.
+    it ends after that call, and the worker's main thread, which was never demoted, starts another. That one tells the
+    end of the call: who is given the worker next must not wait until a demoted thread gets a processor.
     """
 
     def __init__(self, life: _Life) -> None:
@@ -61,7 +75,8 @@ class _GuestThread(threading.Thread):
             deadline = life.runner.deadline
             deadline.demoted = False
             while not deadline.demoted:
-                life.step()
+                life.tell()
+                life.last = life.step()
             deadline.giving_way.end()
         except ChannelClosed:
             life.over = True

@@ -40,7 +40,6 @@ from hibana_server.sandbox.worker.native import (
     MEMORY_KIND,
     Failure,
     ffi,
-    give_back_memory,
 )
 from hibana_server.sandbox.worker.outcomes import Circumstances, End, done, from_error, from_trap, output_limit
 from hibana_server.sandbox.worker.own_memory import OwnMemory
@@ -102,8 +101,8 @@ class Runner:
         self._values = b""
         """What the typed function that ran last returned."""
 
-    def run(self, job: Run) -> None:
-        """Carry out a job and send its output and its end."""
+    def run(self, job: Run) -> Done:
+        """Carry out a job, sending its output meanwhile; returns how it ended, for the front."""
         state = self.state(job.output_bytes)
         memory = cpu = wall = 0
         files: tuple[int, ...] = ()
@@ -120,11 +119,9 @@ class Runner:
             wall, cpu = time.perf_counter_ns() - started, time.process_time_ns() - cpu_started
             if job.directory is not None:
                 files, whole = deliver(job.directory, state)
+                state.files = None
                 end = end if whole or end.outcome is not Outcome.OK else output_limit()
-        self._send(done(job.call, end, (wall, cpu, memory), loaded=job.key in held, evicted=evicted, files=files))
-        if state.files is not None:
-            state.files = None
-            give_back_memory()
+        return done(job.call, end, (wall, cpu, memory), loaded=job.key in held, evicted=evicted, files=files)
 
     def state(self, output_bytes: int) -> CallState:
         """Make the state of a guest that may put out so much."""
