@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hibana.v1.executor_pb2 import InvokeRequest
+from hibana.v1.executor_pb2 import InvokeRequest, ListExecutionsRequest
 from hibana_server.services.calls import RECORDED_BYTES
 from tests.framework.server import WITHOUT_QUOTAS, Server
 from tests.framework.wasm import wat
@@ -30,6 +30,8 @@ SETTINGS = {
 
 LARGE_RECORDS = 16
 """Records of nearly 200 kB each: more than the 2 MB of pages that a connection to the database keeps in memory."""
+LARGE_PAGES = 8
+"""Lists of all these records at once, one after the other: what the allocator keeps grows for the first few."""
 LONGEST_NAP = 4000
 """Milliseconds a guest sleeps at most to wait for others; limits are ten seconds."""
 GIVING_BACK_SECONDS = 3.0
@@ -121,7 +123,7 @@ def open_house(tmp_path: Path, shared_house: House) -> OpenHouse:
 
 
 async def warm_up(house: House) -> None:
-    """Let large messages, large records and a full backlog pass once.
+    """Let large messages, large records, pages of them and a full backlog pass once.
 
     So memory is compared with that of a server at work: each call that ever waited at the same time as others leaves
     the allocator a page that it cannot give back, since something small of the transport lives on it.
@@ -130,6 +132,7 @@ async def warm_up(house: House) -> None:
         await resets_without_a_message(house)
         await house.refused_upload(b"\0asm\x01\0\0\0" + b"\xff" * (9 * 1024 * 1024))
     await house.repeat(LARGE_RECORDS, lambda _: _large_record(house), together=1)
+    await house.repeat(LARGE_PAGES, lambda _: _large_page(house), together=1)
     await settle_in(house)
     # What these left freed is not part of it.
     held = private_bytes(house.front)
@@ -183,3 +186,8 @@ async def _good(house: House) -> None:
 async def _large_record(house: House) -> None:
     """Have the vault copy as much input as a record keeps, and nearly as much output twice."""
     await house.alice.executor.Invoke(InvokeRequest(module="user/vault", stdin=bytes(RECORDED_BYTES)), timeout=10)
+
+
+async def _large_page(house: House) -> None:
+    """List alice's executions, the large ones among them."""
+    await house.alice.executor.ListExecutions(ListExecutionsRequest(page_size=100), timeout=10)
