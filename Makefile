@@ -1,6 +1,7 @@
 # The only door to this repository: people, CI and pre-commit all come through here. `make help` lists the targets.
 
-PYTHON ?= python3
+# Looked for once, by the first recipe that asks.
+PYTHON ?= $(eval PYTHON := $(shell tools/interpreter))$(PYTHON)
 VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := $(CURDIR)/.tools/bin
@@ -33,7 +34,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "Hibana needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo "$(PYTHON) cannot make virtual environments; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@echo "Setting up $(VENV) with $$($(PYTHON) -V) (about a minute, once)"
+	@echo "Setting up $(VENV) with $$($(PYTHON) -V) from $$(command -v $(PYTHON)) (about a minute, once)"
 	@want=$$($(PYTHON) -c 'import sys; print(sys.version)'); \
 	  have=$$($(BIN)/python -c 'import sys; print(sys.version)' 2>/dev/null || true); \
 	  if [ "$$want" != "$$have" ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then $(PYTHON) -m venv --clear $(VENV); fi
