@@ -25,6 +25,9 @@ _PLAIN = b"".join(
         rb"|\xfc(?:[\x00-\x07]|[\x09\x0b\x0d\x0f-\x11]" + LEB + rb"|[\x08\x0a\x0c\x0e]" + LEB + LEB + rb")",
         rb"|\xfd(?:[\x0e-\x14\x23-\x53\x5e-\x7f]|[\x80-\xff]\x01|[\x15-\x22].|[\x0c\x0d].{16}",
         rb"|[\x00-\x0b\x5c\x5d]" + LEB + LEB + rb"|[\x54-\x5b]" + LEB + LEB + rb".)",
+        # Nothing. Before Python 3.11.5 a possessive repeat ends where its last try gave up, not where that began; an
+        # alternative that is tried from the beginning and takes no byte makes this the same place.
+        rb"|(?!)",
     )
 )
 _ONE = re.compile(rb"(?s:" + _PLAIN + rb")")
