@@ -378,12 +378,7 @@ class Run:
                 "check what it did before running it again"
             )
         self.over = True
-        loop = None
         for waiter in (*self._waiters, self._changed):
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
-                loop = waiter.get_loop()
-        if loop is None:
-            self._owner.finished(self)
-        else:  # behind those who were just woken: an answer does not wait for the books
-            loop.call_soon(self._owner.finished, self)
+        self._owner.finished(self)
