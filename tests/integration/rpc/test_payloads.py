@@ -93,7 +93,8 @@ async def test_a_payload_goes_with_the_last_record_that_names_it(house: Server, 
     shared, own = content(5, 100_000), content(6, 100_000)
     names = [(await invoke(alice, "user/cat", stdin=data)).execution for data in (shared, shared, own)]
     with closing(sqlite3.connect(house.data_dir / "executions.db", isolation_level=None)) as connection:
-        while connection.execute("SELECT count(*) FROM executions").fetchone() != (3,):
+        # DONE: what is removed while its end waits in the journal would be back with it.
+        while connection.execute("SELECT count(*) FROM executions WHERE state = 'done'").fetchone() != (3,):
             await record(alice, names[-1])
 
         def remove(name: str) -> None:
