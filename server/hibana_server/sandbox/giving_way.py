@@ -39,8 +39,9 @@ class GivingWay:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._timer = ctypes.c_void_p()
         self._running = False
-        # A handler that does nothing is enough: the way back from it is where the kernel looks who may run. It must
-        # not be Python's, which would wake the interpreter. The C library's restarts what was interrupted.
+        # The way back from the handler is where the kernel looks who may run; yielding lets those go first that have
+        # had their share (ADR 9). It must not be Python's, which would wake the interpreter. What the C library's
+        # `signal` sets restarts what was interrupted.
         self._libc.signal.restype = ctypes.c_void_p
         self._libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
         self._libc.signal(_SIGNAL, ctypes.cast(self._libc.sched_yield, ctypes.c_void_p))
