@@ -59,7 +59,7 @@ def on_done(metrics: Metrics, traces: Traces | None) -> Callable[[Execution, Mod
 
     def count(record: Execution, module: Module) -> None:
         seconds = record.usage.execution_ns / 1e9
-        metrics.execution(module.tier, record.outcome or "", record.cache or "", seconds)
+        metrics.execution((module.tier, record.outcome or "", record.cache or ""), seconds)
 
     if traces is None:
         return count

@@ -133,9 +133,9 @@ def test_text_is_for_people(stderr: Captured) -> None:
 
 def test_metrics_count_calls_and_executions() -> None:
     metrics = Metrics()
-    metrics.call("/hibana.v1.Executor/Invoke", "OK", 0.002)
-    metrics.call("/hibana.v1.Executor/Invoke", "OK", 0.002)
-    metrics.execution("user", "ok", "memory", 0.5)
+    metrics.call(("/hibana.v1.Executor/Invoke", "OK"), 0.002)
+    metrics.call(("/hibana.v1.Executor/Invoke", "OK"), 0.002)
+    metrics.execution(("user", "ok", "memory"), 0.5)
     text = metrics.render().decode()
     assert 'hibana_rpc_calls_total{code="OK",method="/hibana.v1.Executor/Invoke"} 2.0' in text
     assert 'hibana_rpc_seconds_count{method="/hibana.v1.Executor/Invoke"} 2.0' in text
@@ -165,7 +165,7 @@ def test_numbers_are_read_at_each_scrape() -> None:
 
 def test_hostile_label_values_stay_one_line() -> None:
     metrics = Metrics()
-    metrics.execution('us"er\n', "ok\\", "", 1.0)
+    metrics.execution(('us"er\n', "ok\\", ""), 1.0)
     assert 'tier="us\\"er\\n"' in metrics.render().decode()
 
 

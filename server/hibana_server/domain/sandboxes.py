@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -40,6 +40,11 @@ class Artifact:
     size: int
     cache: Cache
     """DISK, or COMPILED when asking for it made it."""
+    file: str = field(init=False, repr=False, compare=False)
+    """The path as text, as every call tells it to a worker."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "file", str(self.path))
 
 
 class Artifacts(Protocol):

@@ -25,6 +25,8 @@ class Rule:
     required: bool = False
     accepted: str = ""
     """What to use instead of nothing, for required fields."""
+    is_fine: Callable[[Any], object] | None = None
+    """Tells of most values that `check` finds nothing, for less."""
 
 
 class Fields(dict[str, Rule]):
@@ -32,7 +34,7 @@ class Fields(dict[str, Rule]):
 
     def __init__(self, rules: Mapping[str, Rule]) -> None:
         super().__init__(rules)
-        self.checks = {name: rule.check for name, rule in rules.items() if rule is not ANYTHING}
+        self.checks = {name: (rule.is_fine, rule.check) for name, rule in rules.items() if rule is not ANYTHING}
         """What a look at a field asks of it, for fields that are asked for anything."""
         self.required = frozenset(name for name, rule in rules.items() if rule.required)
 
@@ -58,7 +60,7 @@ def text(limit: int, pattern: re.Pattern[str] | None = None, accepted: str = "",
             return [Violation(path, f"is malformed{_hint(accepted)}")]
         return []
 
-    return Rule(check, required, accepted)
+    return Rule(check, required, accepted, re.compile(rf"[^\0]{{0,{sure}}}\Z").match if pattern is None else None)
 
 
 def _hint(accepted: str) -> str:
@@ -185,9 +187,11 @@ def violations(fields: Fields, value: Message, prefix: str = "") -> list[Violati
     for field, content in value.ListFields():
         name = field.name
         names.append(name)
-        check = checks.get(name)  # a test sees to it that every field of a request has a rule
-        if check is not None and (wrong := check(prefix + name, content)):
-            found += wrong
+        asked = checks.get(name)  # a test sees to it that every field of a request has a rule
+        if asked is not None:
+            is_fine, check = asked
+            if (is_fine is None or not is_fine(content)) and (wrong := check(prefix + name, content)):
+                found += wrong
     if not fields.required.issubset(names):
         for name in sorted(fields.required.difference(names)):
             found.append(Violation(prefix + name, f"is required{_hint(fields[name].accepted)}"))

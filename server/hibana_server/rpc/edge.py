@@ -193,7 +193,7 @@ class Edge(grpc.GenericRpcHandler):
             try:
                 self._entrance.failures.failed(context.peer())
             except Exhausted as limit:
-                self._metrics.call(call.method, code_of(limit).name, time.perf_counter() - call.started)
+                self._metrics.call((call.method, code_of(limit).name), time.perf_counter() - call.started)
                 await _abort(context, limit)
         self._finish(call, code_of(error).name, error.reason)
         await _abort(context, error)
@@ -258,7 +258,7 @@ class Edge(grpc.GenericRpcHandler):
 
     def _finish(self, call: CurrentCall, code: str, reason: str) -> None:
         seconds = time.perf_counter() - call.started
-        self._metrics.call(call.method, code, seconds)
+        self._metrics.call((call.method, code), seconds)
         if self._traces is not None and call.caller is not None:  # strangers cannot fill traces
             self._traces.call_ended(call.method, code, seconds, call.parent, call.execution)
         if code == "OK" and not self._access_log:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -115,7 +115,8 @@ class ExecutorServicer(DetachedMethods, HistoryMethods, SessionMethods):
         try:
             if not first or await run.outlives():
                 await context.send_initial_metadata(((EXECUTION_KEY, execution_name(run.execution.uid)),))
-            await run.wait()
+            if not run.over or run.error is not None:
+                await run.wait()
         except BaseException:
             run.leave()
             raise
@@ -151,15 +152,16 @@ class ExecutorServicer(DetachedMethods, HistoryMethods, SessionMethods):
         current = CURRENT.get()
         if current.traceparent and (parent := current.parent):
             call.trace_id = parent.trace_id
-        caller = current_caller()
+        caller = current.caller or current_caller()
         key = request_key(caller, call.request_id, request) if call.request_id else None
+        start = self._executions.start
         head_bytes = 0 if keep_events else INVOKE_OUTPUT_BYTES
-
-        def start() -> Awaitable[Run]:
-            return self._executions.start(caller, call, keep_events=keep_events, head_bytes=head_bytes, key=key)
-
         run: Run | Answered
-        run, first = (await start(), True) if key is None else await self._executions.requests.once(key, start)
+        if key is None:
+            run, first = await start(caller, call, keep_events=keep_events, head_bytes=head_bytes), True
+        else:
+            started = partial(start, caller, call, keep_events=keep_events, head_bytes=head_bytes, key=key)
+            run, first = await self._executions.requests.once(key, started)
         current.execution = run.execution.uid
         return run, first
 

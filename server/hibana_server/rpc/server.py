@@ -17,6 +17,7 @@ from hibana.v1 import (
     module_registry_pb2,
     module_registry_pb2_grpc,
 )
+from hibana_server.rpc import grpc_shortcuts
 from hibana_server.rpc.admin import AdminServicer, AdminServices
 from hibana_server.rpc.edge import Edge
 from hibana_server.rpc.entrance import Entrance
@@ -94,6 +95,7 @@ def build(
     upload_stall_seconds: float,
 ) -> RpcServer:
     """Build the server; ports are added and it is started by whoever called this."""
+    grpc_shortcuts.take()
     server = grpc.aio.server(options=(*_OPTIONS, ("grpc.max_allowed_incoming_connections", entrance.connections)))
     # What the generated functions register with; it passes for a server as far as they ask.
     edge: Any = Edge(

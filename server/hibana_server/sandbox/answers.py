@@ -164,11 +164,11 @@ def read_end(done: Done, job: Asked, held: bytes | bytearray, elapsed_ns: int) -
         outcome = Outcome.CANCELLED  # in a session, of handles that only its worker knows
     if outcome is None or (outcome is Outcome.BAD_OUTPUT and job.typed is None):
         raise ProtocolError("an outcome that no worker knows of")
-    usage = Usage(
-        _between(done.execution_ns, elapsed_ns),
-        _between(done.cpu_ns, elapsed_ns * _MAX_THREADS),
-        _between(done.memory_bytes, job.limits.memory_bytes),
-    )
+    guest, cpu, memory = done.execution_ns, done.cpu_ns, done.memory_bytes
+    if not (0 <= guest <= elapsed_ns and 0 <= cpu <= elapsed_ns and 0 <= memory <= job.limits.memory_bytes):
+        guest, cpu = _between(guest, elapsed_ns), _between(cpu, elapsed_ns * _MAX_THREADS)
+        memory = _between(memory, job.limits.memory_bytes)
+    usage = Usage(guest, cpu, memory)
     if outcome is Outcome.OK:
         if job.typed is not None:
             return RunEnd(outcome, _values(done.values, held, job.result_types), None, usage)

@@ -86,7 +86,7 @@ class LeasedSandbox:
         frame = pack(
             Open(
                 artifact.key,
-                str(artifact.path),
+                artifact.file,
                 artifact.size,
                 limits.memory_bytes,
                 limits.timeout if not job.fresh else 1e9,
@@ -97,7 +97,7 @@ class LeasedSandbox:
                 job.env,
                 job.fresh,
                 job.memories,
-                directory_frame(job.directory, limits),
+                None if job.directory is None else directory_frame(job.directory, limits),
             )
         )
         worker.lease(self, frame, job.start_timeout + LOAD_SECONDS)

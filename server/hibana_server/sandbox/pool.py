@@ -166,7 +166,8 @@ class Pool:
 
     def _reserve(self, claim: Claim) -> ReservedSandbox | None:
         """Take a worker for an admitted call; without one the admission is taken back."""
-        worker = self._idle.take(claim.tier, self._trust(claim), claim.key)
+        trust = claim.trust if claim.trust is not None else self._trust(claim)
+        worker = self._idle.take(claim.tier, trust, claim.key)
         if worker is None:
             self._admission.give_back(claim)
             return None
@@ -192,7 +193,7 @@ class Pool:
         """Take a worker that has nothing to do, or has ended."""
         if not worker.alive:
             self._forget(worker)
-        elif worker.doomed:
+        elif worker.killed_for is not None:
             return  # its end comes; nobody may be given a worker that is being killed
         elif self._stopping or self._is_spent(worker):
             worker.kill(Outcome.LOST)
@@ -221,7 +222,7 @@ class Pool:
         self._idle.discard(worker)
         if worker.killed_for is not None:
             self._counts[f"killed_{_KILLS.get(worker.killed_for, worker.killed_for)}"] += 1
-        if not worker.doomed and self._source.running and not self._stopping:
+        if worker.killed_for is None and self._source.running and not self._stopping:
             self._counts["crashed"] += 1
             log.warning("worker_crashed", pid=worker.pid, tier=str(worker.tier), calls=worker.calls)
             if worker.calls == 0:

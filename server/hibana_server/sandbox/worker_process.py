@@ -92,20 +92,11 @@ class WorkerProcess:
         self._loads = False
         """Whether the worker has still to load the module of its job."""
         self._has_exited = False
-        self._killed: Outcome | None = None
+        self.killed_for: Outcome | None = None
+        """The outcome that the first kill named, its end may still be on its way; None where nobody killed it."""
         self._cpu_told = 0
         """CPU time of the process up to the job it has, nanoseconds; read now and then, with what jobs told since."""
         self._cpu_at_kill: int | None = None
-
-    @property
-    def doomed(self) -> bool:
-        """Tell whether the process was killed; its end may still be on its way."""
-        return self._killed is not None
-
-    @property
-    def killed_for(self) -> Outcome | None:
-        """The outcome that the first kill named; None for a process that nobody killed."""
-        return self._killed
 
     @property
     def busy(self) -> bool:
@@ -166,8 +157,8 @@ class WorkerProcess:
         """End the process; a job that runs ends with this outcome. The first kill decides."""
         if not self.alive:
             return
-        if self._killed is None:
-            self._killed = outcome
+        if self.killed_for is None:
+            self.killed_for = outcome
             if self.busy:
                 self._cpu_at_kill = cpu_ns(self.pid)
         # It may be gone already; its end is told all the same.
@@ -182,7 +173,7 @@ class WorkerProcess:
         self._shut()
         lessee, self._lessee = self._lessee, None
         if lessee is not None:
-            lessee.gone(self._killed or Outcome.LOST, usage)
+            lessee.gone(self.killed_for or Outcome.LOST, usage)
         if self._job is not None:
             self._end(self._broken_off(usage))
         else:
@@ -287,7 +278,7 @@ class WorkerProcess:
             self.held.add(job.artifact.key)
         if output:
             self._pass_on(output)
-        if self._killed is not None:
+        if self.killed_for is not None:
             # The kill decides, and nobody may be given a worker that is dying.
             self.close()
             return
@@ -332,7 +323,7 @@ class WorkerProcess:
 
     def _broken_off(self, usage: Usage) -> RunEnd:
         """Make the end of a job that gave none of its own."""
-        outcome = self._killed or Outcome.LOST
+        outcome = self.killed_for or Outcome.LOST
         message = _MESSAGES.get(outcome, "")
         if outcome is Outcome.LOST and self._job is not None and self._job.memories is not None:
             # The engine ends its process when the values it builds of a component's lists take too much.
@@ -360,9 +351,9 @@ def typed_frame(given: TypedCall) -> Typed:
     return Typed(binding.convention.value, binding.parameters, binding.results, binding.forms, given.arguments)
 
 
-def directory_frame(directory: files.Directory | None, limits: Limits) -> Directory | None:
+def directory_frame(directory: files.Directory, limits: Limits) -> Directory:
     """Make what a worker is told of a private directory: a guest may write as much as it may put out."""
-    return None if directory is None else Directory(directory.files, directory.outputs, limits.output_bytes)
+    return Directory(directory.files, directory.outputs, limits.output_bytes)
 
 
 def _run(job: Job, call: int) -> bytearray:
@@ -371,7 +362,7 @@ def _run(job: Job, call: int) -> bytearray:
         Run(
             call,
             artifact.key,
-            str(artifact.path),
+            artifact.file,
             artifact.size,
             job.function,
             job.arguments,
@@ -385,6 +376,6 @@ def _run(job: Job, call: int) -> bytearray:
             job.stdin,
             None if job.typed is None else typed_frame(job.typed),
             None if job.memories is None else component(job.memories, limits.memory_bytes),
-            directory_frame(job.directory, limits),
+            None if job.directory is None else directory_frame(job.directory, limits),
         )
     )

@@ -73,6 +73,11 @@ class Detached:
         """Where what records do not hold goes."""
         return self._executions.payloads
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Where readers of its runs wait."""
+        return self._executions.loop
+
     async def start(self, caller: Caller, call: Call, *, typed: bool, key: RequestKey | None = None) -> Run:
         """Accept a run: its QUEUED row is stored when this returns, and from then on it goes on by itself.
 

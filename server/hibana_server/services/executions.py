@@ -64,11 +64,13 @@ class Executions:
         self._look_is_due = False
         self._on_done = on_done
         self._quotas = quotas
+        self.loop = asyncio.get_running_loop()
         self.looks = looks
         self._running: dict[str, tuple[Run, Module]] = {}
         self._known: dict[tuple[str, Tier], Artifact] = {}
         self._admitting = True
-        self._one_ended = asyncio.Event()
+        self._one_ended: asyncio.Event | None = None
+        """There once somebody has waited for the end of any run."""
         self.when_stopping: list[Callable[[], None]] = []
         self.when_gone: list[Callable[[str, Module | None], None]] = []
         """Told of a module that may run no more, by its uid and as it is now, before what runs of it is ended."""
@@ -86,10 +88,11 @@ class Executions:
 
     async def wait_for_one(self, seconds: float) -> None:
         """Wait until one of the running executions has ended, at most this long."""
-        self._one_ended.clear()
+        self._one_ended = one_ended = self._one_ended or asyncio.Event()
+        one_ended.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._one_ended.wait()
+                await one_ended.wait()
 
     def cancel_all(self, outcome: Outcome) -> None:
         """End every run; for the end of a drain."""
@@ -167,7 +170,7 @@ class Executions:
 
     def count(self, caller: Caller) -> Account:
         """Count an execution against its caller's quota; whoever gets no run says `end`. Raises Exhausted."""
-        account = self.account(caller)
+        account = self._quotas.account(caller)
         account.begin()
         return account
 
@@ -248,7 +251,7 @@ class Executions:
 
     def _look_again(self) -> None:
         self._look_is_due = True
-        asyncio.get_running_loop().call_later(LONG_RUN / 2, self._look_for_long)
+        self.loop.call_later(LONG_RUN / 2, self._look_for_long)
 
     def _look_for_long(self) -> None:
         """Tell the runs that this look and the one before have found that they are long."""
@@ -268,7 +271,8 @@ class Executions:
             run.account.end(run.execution.usage.cpu_ns / 1e9)
         if run.execution.requested is not None:
             self.requests.ended(run.execution)
-        self._one_ended.set()
+        if self._one_ended is not None:
+            self._one_ended.set()
         self._on_done(run.execution, module)
 
     def check_admitting(self) -> None:
@@ -293,7 +297,8 @@ class Executions:
     def not_started(self, execution: Execution, *, has_row: bool) -> None:
         """Forget a run whose guest never began. Its row, which may be there by now, must not stay RUNNING."""
         self._running.pop(execution.uid, None)
-        self._one_ended.set()
+        if self._one_ended is not None:
+            self._one_ended.set()
         if has_row:
             cancelled = replace(execution, state=State.DONE, outcome=Outcome.CANCELLED, end_time=now_us())
             self.store.finish(cancelled).add_done_callback(_forget)

@@ -73,6 +73,11 @@ class FreshSession(Session):
         """Where what records do not hold goes."""
         return self._executions.payloads
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Where readers of its runs wait."""
+        return self._executions.loop
+
     def finished(self, run: Run) -> None:
         """Tell the end of a call whose record is stored, or could not be."""
         self._executions.finished(run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.executions import NOTHING_KEPT, Cache, Execution, Input, Limits, Requested, State
@@ -40,7 +40,8 @@ class Plan:
     @property
     def claimed_bytes(self) -> int:
         """What it may use of the memory for guests: its own and what is in its private directory."""
-        return claimed_bytes(self.call.directory, self.limits)
+        directory, limits = self.call.directory, self.limits
+        return limits.memory_bytes if directory is None else claimed_bytes(directory, limits)
 
     def execution(self, state: State, cache: Cache | None = None) -> Execution:
         """Make the record of an execution that begins now."""
@@ -58,10 +59,11 @@ class Plan:
     def job(self, artifact: Artifact) -> Job:
         """Make what a sandbox is told."""
         target, call, binding = self.target, self.call, self.function.binding
+        numbers: Any = self.arguments if binding is None else ()
         return Job(
             artifact=artifact,
             function=self.name,
-            arguments=cast("tuple[int | float, ...]", self.arguments) if binding is None else (),
+            arguments=numbers,
             result_types=self.function.results,
             limits=self.limits,
             host_functions=target.policy.host_functions,

@@ -93,6 +93,10 @@ class Owner(Protocol):
     def payloads(self) -> Payloads:
         """Where what records do not hold goes."""
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Where readers wait. Asking for the one that runs is a system call before Python 3.12."""
+
     def finished(self, run: Run) -> None:
         """Take note that the run is over; its record is stored, or could not be."""
 
@@ -136,7 +140,8 @@ class Run:
     _events: deque[Output] | None = None
     _changed: asyncio.Future[None] | None = None
     _waiters: tuple[asyncio.Future[None], ...] = ()
-    _error: HibanaError | None = None
+    error: HibanaError | None = None
+    """Why its record could not be stored, once the run is over."""
     typed = False
     """Whether its result is told as typed values; counts where its events are numbered."""
     _queued: asyncio.Task[None] | None = None
@@ -158,7 +163,6 @@ class Run:
     ) -> None:
         self.execution = execution
         self.result_types = result_types
-        self._head_bytes = max(head_bytes, owner.payloads.max_bytes, RECORDED_BYTES)
         self._answer_bytes = head_bytes
         self._sandbox = sandbox
         """None while the run is queued."""
@@ -223,11 +227,6 @@ class Run:
         else:
             self._store(end, now_us())
 
-    @property
-    def error(self) -> HibanaError | None:
-        """Why its record could not be stored, once the run is over."""
-        return self._error
-
     # ------------------------------------------------------------ readers ask
 
     async def outlives(self) -> bool:
@@ -237,7 +236,7 @@ class Run:
         writing both rows would double the cost of the shortest calls.
         """
         if not self.over and not self.is_long:
-            self._changed = asyncio.get_running_loop().create_future()
+            self._changed = self._owner.loop.create_future()
             await self._changed
         if self.over or not self.is_long:
             return False
@@ -274,18 +273,18 @@ class Run:
     async def wait(self) -> None:
         """Wait until the run is over and its record stored. Raises Internal when it could not be stored."""
         if not self.over:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiter: asyncio.Future[None] = self._owner.loop.create_future()
             self._waiters += (waiter,)
             await waiter
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
 
     async def next_output(self) -> list[Output]:
         """Return the output since the last call; empty when the run is over and all was taken. One reader."""
         while not self._events:
             if self._events is None or self.over:
                 return []
-            self._changed = asyncio.get_running_loop().create_future()
+            self._changed = self._owner.loop.create_future()
             await self._changed
         pieces = list(self._events)
         self._events.clear()
@@ -294,7 +293,7 @@ class Run:
     # ------------------------------------------------------------ inside
 
     def _capture(self) -> Capture:
-        return Capture(self._head_bytes)
+        return Capture(max(self._answer_bytes, self._owner.payloads.max_bytes, RECORDED_BYTES))
 
     def _large(self, end: RunEnd) -> dict[str, bytes]:
         """Return what the record does not hold and is kept beside it, by digest."""
@@ -373,7 +372,7 @@ class Run:
     def _stored(self, future: asyncio.Future[None]) -> None:
         if future.cancelled() or future.exception() is not None:
             # Not Unavailable: that promises that nothing ran, and clients would run it again.
-            self._error = Internal(
+            self.error = Internal(
                 "the function ran, but its record could not be stored and so its result is not told; "
                 "check what it did before running it again"
             )

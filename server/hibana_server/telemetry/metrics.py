@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -42,6 +43,7 @@ class _Times:
 
 
 _ByLabels = dict[tuple[str, ...], _Times]
+_Add = Callable[[tuple[str, ...], float], None]
 
 
 class Metrics:
@@ -51,21 +53,17 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._calls: _ByLabels = {}
         """By method and code."""
+        self.call: _Add = partial(_add, self._calls)
+        """Counts a finished call: (method, code), seconds."""
         self._executions: _ByLabels = {}
         """By tier, outcome and cache."""
+        self.execution: _Add = partial(_add, self._executions)
+        """Counts a finished execution: (tier, outcome, cache), seconds."""
         self._compiles: _ByLabels = {}
         """By tier."""
         self._numbers: list[tuple[str, Numbers, frozenset[str]]] = []
         self._states: list[tuple[str, str, States]] = []
         self._registry.register(self)
-
-    def call(self, method: str, code: str, seconds: float) -> None:
-        """Count a finished call."""
-        _add(self._calls, (method, code), seconds)
-
-    def execution(self, tier: str, outcome: str, cache: str, seconds: float) -> None:
-        """Count a finished execution."""
-        _add(self._executions, (tier, outcome, cache), seconds)
 
     def compiled(self, tier: str, seconds: float) -> None:
         """Count a compile that ended with code or with a refusal of the module."""

@@ -28,6 +28,8 @@ class SqliteExecutionStore:
         self._writer = RecordWriter(path)
         self.trouble = self._writer.trouble
         """Returns why a record would be refused now, before anything runs for it."""
+        self.finish = self._writer.store
+        """Writes the final row into the journal; a row that is DONE already stays as it is."""
         self.key_uses = SqliteKeyUses(self._writer)
         self._holder = uuid7()
         """Of the leases of this process: what it began is open as long as it says that it lives."""
@@ -35,10 +37,6 @@ class SqliteExecutionStore:
     def begin(self, execution: Execution) -> asyncio.Future[None]:
         """Write the row of an accepted execution (state QUEUED or RUNNING) into the journal."""
         return self._writer.store(execution, self._holder)
-
-    def finish(self, execution: Execution) -> asyncio.Future[None]:
-        """Write the final row into the journal; a row that is DONE already stays as it is."""
-        return self._writer.store(execution)
 
     async def get(self, uid: str, *, caller: str = "") -> Execution | None:
         """Return one record, whole; with a `caller` that of another caller is not there."""
