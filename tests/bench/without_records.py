@@ -27,7 +27,7 @@ class Forgetful(SqliteExecutionStore):
         """Say that the first row is stored."""
         return self._taken
 
-    def _forget(self, execution: Execution, holder: str = "") -> asyncio.Future[None]:
+    def _forget(self, execution: Execution) -> asyncio.Future[None]:
         """Say that the final row is stored."""
         return self._taken
 

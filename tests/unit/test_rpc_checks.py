@@ -16,7 +16,9 @@ from hibana_server.rpc.checks import Fields, Rule, violations
 
 
 def judged(rule: Rule, value: Any) -> list[str]:
-    return [f"{v.field} {v.description}" for v in rule.check("f", value)]
+    wrong = rule.check("f", value)
+    assert not wrong or rule.is_fine is None or not rule.is_fine(value)
+    return [f"{v.field} {v.description}" for v in wrong]
 
 
 @pytest.mark.parametrize("value", ["", "abc", "x" * 10, "é" * 5])
@@ -34,6 +36,15 @@ def test_text_that_fits(value: str) -> None:
 )
 def test_text_that_does_not(value: str, told: str) -> None:
     assert judged(checks.text(10), value) == [told]
+
+
+@pytest.mark.parametrize(("value", "sure"), [("", True), ("é\n", True), ("abc", False), ("a\0", False)])
+def test_short_text_is_surely_fine(value: str, sure: bool) -> None:
+    is_fine = checks.text(10).is_fine
+    assert is_fine is not None
+    assert bool(is_fine(value)) == sure
+    assert checks.text(10, re.compile("a")).is_fine is None
+    assert checks.text(4096).is_fine is None
 
 
 def test_a_pattern_is_told_in_words() -> None:

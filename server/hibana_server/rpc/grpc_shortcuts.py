@@ -1,8 +1,8 @@
 """Shorter ways through what grpc.aio does in Python around every call (ADR 34).
 
-Between two calls its server waits with `asyncio.wait`, for one future as a rule; it asks `inspect` whether a method is
-a coroutine function, and several times for the running event loop, spelling a log line each time: 25 Python functions a
-call. Here are the answers for the usual cases; everything else goes the way it went.
+Between two calls its server waits with `asyncio.wait`, for one future as a rule; it asks `inspect` whether the method
+is a coroutine function, and once for the running event loop, spelling a line for its debug log first: 23 Python
+functions a call. Here are the answers for the usual cases; everything else goes the way it went.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
 
+import grpc
 import structlog
 
 log = structlog.get_logger("hibana.rpc")
@@ -25,7 +26,10 @@ _Future = asyncio.Future[Any]
 async def wait(
     futures: Collection[_Future], *, timeout: float | None = None, return_when: str = asyncio.ALL_COMPLETED
 ) -> tuple[set[_Future], set[_Future]]:
-    """Be `asyncio.wait`, but for this: whoever cancels the wait for a single future cancels that future too."""
+    """Be `asyncio.wait` for gRPC's server, which waits for one task of its own that nobody else cancels.
+
+    Such a task is awaited: whoever cancels the wait cancels it, and one that is done is returned without a pause.
+    """
     if len(futures) != 1 or timeout is not None:
         return await asyncio.wait(futures, timeout=timeout, return_when=return_when)
     (only,) = futures
@@ -49,7 +53,7 @@ def is_async(otherwise: Callable[[Any], bool], handler: Any) -> bool:
 
 
 def working_loop(otherwise: Callable[[], asyncio.AbstractEventLoop]) -> asyncio.AbstractEventLoop:
-    """Return the event loop that runs, which gRPC asks for often and spells a log line before; or find one."""
+    """Return the event loop that runs; `otherwise` finds or makes one where none does."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -57,20 +61,23 @@ def working_loop(otherwise: Callable[[], asyncio.AbstractEventLoop]) -> asyncio.
 
 
 def take() -> None:
-    """Have gRPC take them in this process. A release of it that is made differently goes its own way, and a line tells.
+    """Have gRPC take them in this process, from the event loop's thread; harmless where it does.
 
-    What it looks up in its own module is changed there alone: nobody else's asyncio is touched.
+    What it looks up in its own module is changed there alone: nobody else's asyncio is touched. A release that is made
+    differently goes its own way, and a line tells.
     """
     inside = vars(importlib.import_module("grpc._cython.cygrpc"))
-    if not {"asyncio", *_OWN} <= inside.keys():
-        log.warning("grpc_shortcuts_not_taken")
+    if getattr(inside.get("asyncio"), "wait", None) is wait:
         return
-    if inside["asyncio"] is asyncio:
-        own = ModuleType(asyncio.__name__)
-        vars(own).update(vars(asyncio), wait=wait)
-        inside["asyncio"] = own
-        for name, shortcut in _OWN.items():
-            inside[name] = partial(shortcut, inside[name])
+    strange = sorted(name for name in ("asyncio", *_OWN) if name not in inside)
+    if strange or inside["asyncio"] is not asyncio:
+        log.warning("grpc_shortcuts_not_taken", grpcio=grpc.__version__, strange=strange or ["asyncio"])
+        return
+    own = ModuleType(asyncio.__name__)
+    vars(own).update(vars(asyncio), wait=wait)
+    inside["asyncio"] = own
+    for name, shortcut in _OWN.items():
+        inside[name] = partial(shortcut, inside[name])
 
 
 _OWN: dict[str, Callable[..., Any]] = {"_is_async_handler": is_async, "get_working_loop": working_loop}

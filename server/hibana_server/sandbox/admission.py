@@ -39,7 +39,7 @@ class Admission:
     def try_take(self, claim: Claim) -> bool:
         """Count a call as running if it may run now (`allows`); tell whether it may."""
         held, reserved = self.callers.get(claim.caller, 0), self.reserved_bytes + claim.memory_bytes
-        if held >= self._share or (reserved > self._memory_budget and self.reserved_bytes):
+        if held >= self._share or (reserved > self._memory_budget and self.reserved_bytes):  # as `_fits` tells
             return False
         self.reserved_bytes = reserved
         self.running += 1

@@ -222,7 +222,7 @@ class Pool:
         self._idle.discard(worker)
         if worker.killed_for is not None:
             self._counts[f"killed_{_KILLS.get(worker.killed_for, worker.killed_for)}"] += 1
-        if worker.killed_for is None and self._source.running and not self._stopping:
+        elif self._source.running and not self._stopping:
             self._counts["crashed"] += 1
             log.warning("worker_crashed", pid=worker.pid, tier=str(worker.tier), calls=worker.calls)
             if worker.calls == 0:

@@ -93,7 +93,7 @@ class WorkerProcess:
         """Whether the worker has still to load the module of its job."""
         self._has_exited = False
         self.killed_for: Outcome | None = None
-        """The outcome that the first kill named, its end may still be on its way; None where nobody killed it."""
+        """The outcome that the first kill named; its end may be on its way. None for a process that nobody killed."""
         self._cpu_told = 0
         """CPU time of the process up to the job it has, nanoseconds; read now and then, with what jobs told since."""
         self._cpu_at_kill: int | None = None

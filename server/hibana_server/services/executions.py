@@ -37,7 +37,7 @@ looks for runs to end (`services/revocation.py`) looks all the time."""
 
 
 class Executions:
-    """Starts runs, knows those that run now, and reads the records of all."""
+    """Starts runs, knows those that run now, and reads the records of all. Construct it on the running loop."""
 
     def __init__(
         self,

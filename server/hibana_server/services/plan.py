@@ -59,7 +59,7 @@ class Plan:
     def job(self, artifact: Artifact) -> Job:
         """Make what a sandbox is told."""
         target, call, binding = self.target, self.call, self.function.binding
-        numbers: Any = self.arguments if binding is None else ()
+        numbers: Any = self.arguments if binding is None else ()  # without a binding they are nothing else
         return Job(
             artifact=artifact,
             function=self.name,

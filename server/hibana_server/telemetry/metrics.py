@@ -43,7 +43,6 @@ class _Times:
 
 
 _ByLabels = dict[tuple[str, ...], _Times]
-_Add = Callable[[tuple[str, ...], float], None]
 
 
 class Metrics:
@@ -53,11 +52,11 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._calls: _ByLabels = {}
         """By method and code."""
-        self.call: _Add = partial(_add, self._calls)
+        self.call: Callable[[tuple[str, str], float], None] = partial(_add, self._calls)
         """Counts a finished call: (method, code), seconds."""
         self._executions: _ByLabels = {}
         """By tier, outcome and cache."""
-        self.execution: _Add = partial(_add, self._executions)
+        self.execution: Callable[[tuple[str, str, str], float], None] = partial(_add, self._executions)
         """Counts a finished execution: (tier, outcome, cache), seconds."""
         self._compiles: _ByLabels = {}
         """By tier."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from hibana_server.domain.executions import Execution
@@ -28,7 +28,7 @@ class SqliteExecutionStore:
         self._writer = RecordWriter(path)
         self.trouble = self._writer.trouble
         """Returns why a record would be refused now, before anything runs for it."""
-        self.finish = self._writer.store
+        self.finish: Callable[[Execution], asyncio.Future[None]] = self._writer.store
         """Writes the final row into the journal; a row that is DONE already stays as it is."""
         self.key_uses = SqliteKeyUses(self._writer)
         self._holder = uuid7()
