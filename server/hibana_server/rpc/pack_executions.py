@@ -182,7 +182,7 @@ def invoke_response(run: Run | Answered, stdout: bytes, stderr: bytes, *, typed:
     execution = run.execution
     # Submessages are filled in place: handing them to the constructor copies each.
     response = executor_pb2.InvokeResponse(
-        execution=execution_name(execution.uid),
+        execution=_PREFIX + execution.uid,
         version=version_name(execution.module_uid, execution.version),
         outcome=OUTCOMES[execution.outcome],
         cache=CACHES[execution.cache],

@@ -199,7 +199,7 @@ class Pool:
             worker.kill(Outcome.LOST)
         else:
             self._idle.add(worker)
-            if worker.calls:
+            if worker.calls and self._source.vain:
                 self._source.worked()
             if not self._waiting.count:
                 return  # nobody to serve: the end of most calls

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hibana_server.domain.access import Action, Denied, decide, require, unknown, unknown_version
-from hibana_server.domain.callers import Caller
+from hibana_server.domain.callers import Caller, Role
 from hibana_server.domain.errors import FailedPrecondition
 from hibana_server.domain.executions import Limits
 from hibana_server.domain.modules import Module, ModuleVersion, Severity
@@ -32,7 +32,8 @@ class Catalog:
         self._policies = policies
         self.generation = -1
         """The state of the registry in which `known` looked last."""
-        self._targets: dict[tuple[Caller, str], Target] = {}
+        self._targets: dict[tuple[str, Role, str], Target] = {}
+        """By subject and role of the caller, and reference."""
         self._shared: dict[tuple[str, str], Target] = {}
         self._exports = 0
 
@@ -59,7 +60,7 @@ class Catalog:
             self._shared.clear()
             self._exports = 0
             self.generation = generation
-        return self._targets.get((caller, reference))
+        return self._targets.get((caller.subject, caller.role, reference))
 
     def changed_since(self, generation: int) -> bool:
         """Tell whether the registry has changed since then."""
@@ -73,7 +74,7 @@ class Catalog:
             target = await self._find_runnable(caller, reference)
             # What was read may be older than a change committed meanwhile: keep it only if nothing changed.
             if self.generation == generation == self._store.generation():
-                target = self._targets[caller, reference] = self._share(target)
+                target = self._targets[caller.subject, caller.role, reference] = self._share(target)
         return target
 
     def granted_to(self, module: Module) -> tuple[Limits, tuple[str, ...]]:
