@@ -23,8 +23,19 @@ from hibana_server.domain.text import clean, cut_utf8
 from hibana_server.domain.wit import read_type
 from hibana_server.sandbox import bulk
 from hibana_server.sandbox.file_answers import FileAnswers
-from hibana_server.sandbox.frames import FILE, HEADER, MAX_FROM_WORKER, OUTPUT_PIECE, Broken, Bulk, Done, Loaded, Out
-from hibana_server.sandbox.output_pieces import Pieces, ProtocolError, decode_frame, frames
+from hibana_server.sandbox.frames import (
+    FILE,
+    HEADER,
+    MAX_FROM_WORKER,
+    OUTPUT_PIECE,
+    Broken,
+    Bulk,
+    Done,
+    Loaded,
+    Out,
+    worker_decoder,
+)
+from hibana_server.sandbox.output_pieces import UNREADABLE, Pieces, ProtocolError, frames
 
 log = structlog.get_logger("hibana.sandbox")
 
@@ -90,7 +101,10 @@ class Answers:
             and HEADER.unpack_from(data)[0] == size - HEADER.size
         ):
             # Nothing but one frame, and by its looks the end: all that a short call has to say.
-            frame = decode_frame(data[HEADER.size :])
+            try:
+                frame = worker_decoder.decode(data[HEADER.size :])
+            except UNREADABLE:
+                frame = None  # what is wrong with it is told below
             if isinstance(frame, Done) and frame.call == self._call:
                 self._rest = b""
                 self.done = frame
