@@ -193,6 +193,7 @@ async def one_caller_at_its_share(house: House) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    assert outcomes["refused"], outcomes
 
 
 TIERS = (module_pb2.TIER_SYSTEM, module_pb2.TIER_ADMIN, module_pb2.TIER_USER)

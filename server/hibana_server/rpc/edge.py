@@ -27,7 +27,6 @@ from hibana_server.rpc.audit_rules import AUDIT_RULES
 from hibana_server.rpc.calls import CURRENT, CurrentCall, current_caller
 from hibana_server.rpc.entrance import Entrance
 from hibana_server.rpc.errors import DETAILS_KEY, code_of, status_of
-from hibana_server.rpc.request_budget import SMALL_BYTES
 from hibana_server.rpc.tls import identities, peer_name
 from hibana_server.rpc.validate import validate
 from hibana_server.services.quotas import Quotas
@@ -223,7 +222,7 @@ class Edge(grpc.GenericRpcHandler):
                 if not call.counted:
                     await self._quotas.refresh()
                     self._quotas.account(current_caller()).request()
-                if not streaming and len(received) > SMALL_BYTES:
+                if not streaming:
                     held = budget.take(len(received))
                 request = _Requests(context, read) if streaming else _read(received, read)
                 received = None  # megabytes, perhaps, for as long as the call waits
@@ -232,21 +231,22 @@ class Edge(grpc.GenericRpcHandler):
                 return await inner(request, context)
             except HibanaError as error:
                 code, reason = code_of(error).name, error.reason
-                await self._fail(call, context, error, request)
+                if error.denial is not None:
+                    self._auditor.denied(call, context.peer(), error, request)
+                await _abort(context, error)
             except (asyncio.CancelledError, grpc.aio.InternalError):
                 # grpc tells of a caller who went away while something was sent by an error, before it cancels.
                 code = "CANCELLED"
                 raise asyncio.CancelledError from None
             except grpc.aio.AbortError:
-                code = _code_told(context)
+                code = context.code().name if hasattr(context.code(), "name") else "UNKNOWN"
                 raise
             except Exception:
                 log.exception("defect", method=call.method)
                 code, reason = "INTERNAL", "INTERNAL"
                 await _abort(context, _defect(call))
             finally:
-                if held:
-                    budget.give_back(held)
+                budget.give_back(held)
                 self._finish(call, code, reason)
 
         return _maker(handler)(
@@ -255,12 +255,6 @@ class Edge(grpc.GenericRpcHandler):
             request_deserializer=None,
             response_serializer=handler.response_serializer,
         )
-
-    async def _fail(self, call: CurrentCall, context: Context, error: HibanaError, request: Any) -> None:
-        """Answer a method's error."""
-        if error.denial is not None:
-            self._auditor.denied(call, context.peer(), error, request)
-        await _abort(context, error)
 
     def _finish(self, call: CurrentCall, code: str, reason: str) -> None:
         seconds = time.perf_counter() - call.started
@@ -271,11 +265,6 @@ class Edge(grpc.GenericRpcHandler):
             return
         told = {"reason": reason} if reason else {}
         log.info("call", code=code, ms=round(seconds * 1000, 3), **told, **call.log_fields())
-
-
-def _code_told(context: Context) -> str:
-    """Return the name of the code with which a method has ended its call by itself."""
-    return context.code().name if hasattr(context.code(), "name") else "UNKNOWN"
 
 
 def _method_of(handler: Handler) -> Any:

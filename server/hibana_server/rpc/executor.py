@@ -115,8 +115,7 @@ class ExecutorServicer(DetachedMethods, HistoryMethods, SessionMethods):
         try:
             if not first or await run.outlives():
                 await context.send_initial_metadata(((EXECUTION_KEY, execution_name(run.execution.uid)),))
-            if not run.over or run.error is not None:
-                await run.wait()
+            await run.wait()
         except BaseException:
             run.leave()
             raise
@@ -152,7 +151,7 @@ class ExecutorServicer(DetachedMethods, HistoryMethods, SessionMethods):
         current = CURRENT.get()
         if current.traceparent and (parent := current.parent):
             call.trace_id = parent.trace_id
-        caller = current.caller or current_caller()
+        caller = current_caller()
         key = request_key(caller, call.request_id, request) if call.request_id else None
         start = self._executions.start
         head_bytes = 0 if keep_events else INVOKE_OUTPUT_BYTES

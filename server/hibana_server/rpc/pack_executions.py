@@ -28,7 +28,7 @@ from hibana_server.domain.files import Directory, FileEntry
 from hibana_server.domain.ports import ExecutionFilter
 from hibana_server.rpc.pack_modules import module_name, version_name
 from hibana_server.rpc.pack_values import Request, fill_result, pack_json_text, unpack_arguments
-from hibana_server.rpc.times import SECOND, fill_nanoseconds, pack_seconds, pack_time, unpack_seconds, unpack_time
+from hibana_server.rpc.times import fill_nanoseconds, pack_seconds, pack_time, unpack_seconds, unpack_time
 from hibana_server.services.calls import Call
 from hibana_server.services.requests import Answered
 from hibana_server.services.run import Run
@@ -182,7 +182,7 @@ def invoke_response(run: Run | Answered, stdout: bytes, stderr: bytes, *, typed:
     execution = run.execution
     # Submessages are filled in place: handing them to the constructor copies each.
     response = executor_pb2.InvokeResponse(
-        execution=_PREFIX + execution.uid,
+        execution=execution_name(execution.uid),
         version=version_name(execution.module_uid, execution.version),
         outcome=OUTCOMES[execution.outcome],
         cache=CACHES[execution.cache],
@@ -252,12 +252,8 @@ def pack_failure(failure: Failure) -> pb.Failure:
 
 def fill_usage(target: pb.Usage, usage: Usage) -> None:
     """Pack what a call used into a message that is there."""
-    guest, cpu = usage.execution_ns, usage.cpu_ns
-    if guest < SECOND and cpu < SECOND:  # most
-        target.execution_time.nanos, target.cpu_time.nanos = guest, cpu
-    else:
-        fill_nanoseconds(target.execution_time, guest)
-        fill_nanoseconds(target.cpu_time, cpu)
+    fill_nanoseconds(target.execution_time, usage.execution_ns)
+    fill_nanoseconds(target.cpu_time, usage.cpu_ns)
     target.memory_used_bytes = usage.memory_bytes
 
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-
-SECOND: Final = 1_000_000_000
-"""Nanoseconds."""
 
 
 def pack_time(microseconds: int | None) -> Timestamp | None:
@@ -26,10 +21,10 @@ def unpack_time(time: Timestamp) -> int:
 
 def fill_nanoseconds(target: Duration, nanoseconds: int) -> None:
     """Set a Duration that is part of a message."""
-    if nanoseconds < SECOND:
+    if nanoseconds < 1_000_000_000:
         target.nanos = nanoseconds
     else:
-        target.seconds, target.nanos = divmod(nanoseconds, SECOND)
+        target.seconds, target.nanos = divmod(nanoseconds, 1_000_000_000)
 
 
 def pack_seconds(seconds: float) -> Duration:

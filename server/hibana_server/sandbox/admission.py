@@ -38,10 +38,10 @@ class Admission:
 
     def try_take(self, claim: Claim) -> bool:
         """Count a call as running if it may run now (`allows`); tell whether it may."""
-        held, reserved = self.callers.get(claim.caller, 0), self.reserved_bytes + claim.memory_bytes
-        if held >= self._share or (reserved > self._memory_budget and self.reserved_bytes):  # as `_fits` tells
+        held = self.callers.get(claim.caller, 0)
+        if held >= self._share or not self._fits(self.reserved_bytes, claim.memory_bytes):
             return False
-        self.reserved_bytes = reserved
+        self.reserved_bytes += claim.memory_bytes
         self.running += 1
         self.callers[claim.caller] = held + 1
         return True

@@ -23,19 +23,8 @@ from hibana_server.domain.text import clean, cut_utf8
 from hibana_server.domain.wit import read_type
 from hibana_server.sandbox import bulk
 from hibana_server.sandbox.file_answers import FileAnswers
-from hibana_server.sandbox.frames import (
-    FILE,
-    HEADER,
-    MAX_FROM_WORKER,
-    OUTPUT_PIECE,
-    Broken,
-    Bulk,
-    Done,
-    Loaded,
-    Out,
-    worker_decoder,
-)
-from hibana_server.sandbox.output_pieces import UNREADABLE, Pieces, ProtocolError, frames
+from hibana_server.sandbox.frames import FILE, HEADER, MAX_FROM_WORKER, OUTPUT_PIECE, Broken, Bulk, Done, Loaded, Out
+from hibana_server.sandbox.output_pieces import Pieces, ProtocolError, decode_frame, frames
 
 log = structlog.get_logger("hibana.sandbox")
 
@@ -101,10 +90,7 @@ class Answers:
             and HEADER.unpack_from(data)[0] == size - HEADER.size
         ):
             # Nothing but one frame, and by its looks the end: all that a short call has to say.
-            try:
-                frame = worker_decoder.decode(data[HEADER.size :])
-            except UNREADABLE:
-                frame = None  # what is wrong with it is told below
+            frame = decode_frame(data[HEADER.size :])
             if isinstance(frame, Done) and frame.call == self._call:
                 self._rest = b""
                 self.done = frame
@@ -178,11 +164,11 @@ def read_end(done: Done, job: Asked, held: bytes | bytearray, elapsed_ns: int) -
         outcome = Outcome.CANCELLED  # in a session, of handles that only its worker knows
     if outcome is None or (outcome is Outcome.BAD_OUTPUT and job.typed is None):
         raise ProtocolError("an outcome that no worker knows of")
-    guest, cpu, memory = done.execution_ns, done.cpu_ns, done.memory_bytes
-    if not (0 <= guest <= elapsed_ns and 0 <= cpu <= elapsed_ns and 0 <= memory <= job.limits.memory_bytes):
-        guest, cpu = _between(guest, elapsed_ns), _between(cpu, elapsed_ns * _MAX_THREADS)
-        memory = _between(memory, job.limits.memory_bytes)
-    usage = Usage(guest, cpu, memory)
+    usage = Usage(
+        _between(done.execution_ns, elapsed_ns),
+        _between(done.cpu_ns, elapsed_ns * _MAX_THREADS),
+        _between(done.memory_bytes, job.limits.memory_bytes),
+    )
     if outcome is Outcome.OK:
         if job.typed is not None:
             return RunEnd(outcome, _values(done.values, held, job.result_types), None, usage)

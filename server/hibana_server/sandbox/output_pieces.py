@@ -17,8 +17,6 @@ from hibana_server.sandbox.frames import (
     worker_decoder,
 )
 
-UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
-"""What reading a frame raises; ValueError for text that is no UTF-8."""
 _MERGED = 64 * 1024
 """Adjacent pieces of output that came in one read are passed on as one up to this size, bytes."""
 _STREAMS = {0: Stream.STDOUT, 1: Stream.STDERR, 2: Stream.LOG}
@@ -87,7 +85,7 @@ def decode_frame(data: bytes | memoryview) -> FromWorker:
     """Read a frame. Raises ProtocolError."""
     try:
         return worker_decoder.decode(data)
-    except UNREADABLE as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # ValueError: text that is no UTF-8
         raise ProtocolError(str(error)) from None
 
 

@@ -166,8 +166,7 @@ class Pool:
 
     def _reserve(self, claim: Claim) -> ReservedSandbox | None:
         """Take a worker for an admitted call; without one the admission is taken back."""
-        trust = claim.trust if claim.trust is not None else self._trust(claim)
-        worker = self._idle.take(claim.tier, trust, claim.key)
+        worker = self._idle.take(claim.tier, self._trust(claim), claim.key)
         if worker is None:
             self._admission.give_back(claim)
             return None
@@ -199,7 +198,7 @@ class Pool:
             worker.kill(Outcome.LOST)
         else:
             self._idle.add(worker)
-            if worker.calls and self._source.vain:
+            if worker.calls:
                 self._source.worked()
             if not self._waiting.count:
                 return  # nobody to serve: the end of most calls

@@ -85,7 +85,7 @@ class WorkerSource:
         self._pause: asyncio.TimerHandle | None = None
         self._restart: asyncio.Task[None] | None = None
         self._stopping = False
-        self.vain = 0
+        self._vain = 0
         """Attempts since a worker last did its work."""
         self.restarts = 0
         self.forbidden_calls = 0
@@ -104,7 +104,7 @@ class WorkerSource:
     @property
     def hopeless(self) -> bool:
         """Tell whether workers can hardly be made at the moment. It is tried all the same."""
-        return self.vain >= _HOPELESS
+        return self._vain >= _HOPELESS
 
     @property
     def pid(self) -> int | None:
@@ -168,16 +168,16 @@ class WorkerSource:
 
     def failed(self) -> None:
         """Take note that a worker could not be made or died unused: after the second, none is made for a moment."""
-        self.vain += 1
+        self._vain += 1
         if self._pause is None and not self._stopping:
-            seconds = _PAUSE_SECONDS if self.vain > 1 else 0.0
+            seconds = _PAUSE_SECONDS if self._vain > 1 else 0.0
             self._pause = asyncio.get_running_loop().call_later(seconds, self._go_on)
         if self.hopeless:
             self._on_change()
 
     def worked(self) -> None:
         """Take note that a worker did its work."""
-        self.vain = 0
+        self._vain = 0
 
     def _go_on(self) -> None:
         self._pause = None

@@ -15,8 +15,6 @@ from hibana_server.domain.values import Arguments, JsonArguments, Value, json_te
 DEFAULT_FUNCTION = "_start"
 MAX_INPUT_BYTES = 4 * 1024 * 1024
 RECORDED_BYTES = 64 * 1024
-SHORT_TEXT = RECORDED_BYTES // 4
-"""Characters that a record holds whatever they are."""
 MIN_TIMEOUT = 0.001
 
 
@@ -90,9 +88,7 @@ def claimed_bytes(directory: Directory | None, limits: Limits) -> int:
 
 def recorded_input(call: Call, values: tuple[Value, ...], kinds: tuple[str, ...]) -> Input:
     """Return the input as the record keeps it; `kinds` are the types of the values."""
-    arguments = json_text(values, kinds)
-    if len(arguments) > SHORT_TEXT:
-        arguments = text_kept(arguments, RECORDED_BYTES)
+    arguments = text_kept(json_text(values, kinds), RECORDED_BYTES)
     if not (call.argv or call.stdin or call.env or call.directory):
         return Input(arguments)
     digest = hashlib.sha256(call.stdin).hexdigest() if call.stdin else ""

@@ -170,7 +170,7 @@ class Executions:
 
     def count(self, caller: Caller) -> Account:
         """Count an execution against its caller's quota; whoever gets no run says `end`. Raises Exhausted."""
-        account = self._quotas.account(caller)
+        account = self.account(caller)
         account.begin()
         return account
 

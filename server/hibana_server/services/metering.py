@@ -127,7 +127,7 @@ class Account:
         """Take note that an execution has ended, which used so much CPU time besides what was charged."""
         self.running -= 1
         if seconds:
-            self.cpu.add(int(time.monotonic()), seconds)
+            self.charge(seconds)
 
     def idle(self, second: int) -> bool:
         """Tell whether there is nothing to remember."""

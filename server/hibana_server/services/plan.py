@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
 from hibana_server.domain.callers import Caller
 from hibana_server.domain.executions import NOTHING_KEPT, Cache, Execution, Input, Limits, Requested, State
-from hibana_server.domain.ids import uuid7
+from hibana_server.domain.ids import now_us, uuid7
 from hibana_server.domain.requests import RequestKey
 from hibana_server.domain.sandboxes import Artifact, Job, TypedCall
 from hibana_server.domain.values import Value
@@ -37,9 +36,11 @@ class Plan:
     limits: Limits
     key: RequestKey | None = None
     """There where the call came with an id that is answered again."""
-    claimed_bytes: int = 0
-    """What it may use of the memory for guests: its own and what is in its private directory; not of calls of a
-    session, which has claimed its memory."""
+
+    @property
+    def claimed_bytes(self) -> int:
+        """What it may use of the memory for guests: its own and what is in its private directory."""
+        return claimed_bytes(self.call.directory, self.limits)
 
     def execution(self, state: State, cache: Cache | None = None) -> Execution:
         """Make the record of an execution that begins now."""
@@ -79,7 +80,7 @@ def begun(
     target: Target, caller: Caller, function: str, given: Input, limits: Limits, state: State, cache: Cache | None
 ) -> Execution:
     """Make the record of an execution of a target that begins now."""
-    now = time.time_ns() // 1000
+    now = now_us()
     return Execution(
         uid=uuid7(),
         module_uid=target.module.uid,
@@ -103,6 +104,4 @@ def judge(caller: Caller, call: Call, target: Target, key: RequestKey | None) ->
     found = target.function(name)
     check_input(call, wasi=target.wasi)
     arguments = found.values(call.arguments)
-    limits = effective_limits(call, target.ceiling)
-    claimed = limits.memory_bytes if call.directory is None else claimed_bytes(call.directory, limits)
-    return Plan(caller, call, target, name, found, arguments, limits, key, claimed)
+    return Plan(caller, call, target, name, found, arguments, effective_limits(call, target.ceiling), key)

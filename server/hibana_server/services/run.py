@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,10 +21,11 @@ from hibana_server.domain.executions import (
     text_kept,
 )
 from hibana_server.domain.files import FileEntry
+from hibana_server.domain.ids import now_us
 from hibana_server.domain.ports import ExecutionStore
 from hibana_server.domain.sandboxes import Sandbox
 from hibana_server.domain.values import json_text
-from hibana_server.services.calls import RECORDED_BYTES, SHORT_TEXT
+from hibana_server.services.calls import RECORDED_BYTES
 from hibana_server.services.event_log import EventLog
 from hibana_server.services.metering import Account
 from hibana_server.services.numbering import Numbering
@@ -222,11 +222,10 @@ class Run:
     def ended(self, end: RunEnd) -> None:
         """Take the end of the guest and store the record."""
         large = self._large(end) if self.stdout or self.stderr or self.stdin or self.bound else None
-        now = time.time_ns() // 1000
         if large:
-            self._keeping = asyncio.create_task(self._keep(large, end, now))
+            self._keeping = asyncio.create_task(self._keep(large, end, now_us()))
         else:
-            self._store(end, now)
+            self._store(end, now_us())
 
     # ------------------------------------------------------------ readers ask
 
@@ -331,9 +330,8 @@ class Run:
         results = self.results = end.results
         text = self._results_text or (json_text(results, self.result_types) if results else "[]")
         self._results_text = ""
-        if len(text) > SHORT_TEXT:
-            text = text_kept(text, RECORDED_BYTES)
-        execution.output = self._captured(text) if self.stdout or self.stderr else CapturedOutput(text)
+        written = text_kept(text, RECORDED_BYTES)
+        execution.output = self._captured(written) if self.stdout or self.stderr else CapturedOutput(written)
         if end.files:
             execution.output.files = self._left(end.files)
         execution.end_time = time
